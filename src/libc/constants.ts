@@ -1,0 +1,59 @@
+/** Numbers of Linux's headers, the same on every architecture that Node and CRIU share (x86-64, arm64). */
+import { constants } from 'node:fs';
+
+export const SPLICE_F_MOVE = 1;
+export const SPLICE_F_NONBLOCK = 2;
+export const SPLICE_F_MORE = 4;
+
+export const { O_NONBLOCK, O_RDONLY, O_WRONLY, O_RDWR, O_DIRECTORY } = constants;
+export const O_CLOEXEC = 0o2000000;
+export const O_APPEND = constants.O_APPEND;
+
+export const F_GETFD = 1;
+export const F_SETFD = 2;
+export const F_GETFL = 3;
+export const F_SETFL = 4;
+export const FD_CLOEXEC = 1;
+export const F_DUPFD_CLOEXEC = 1030;
+export const F_SETPIPE_SZ = 1031;
+export const F_GETPIPE_SZ = 1032;
+/** Bytes waiting in a pipe or a socket. */
+export const FIONREAD = 0x541b;
+/** Bytes of a socket that the other side has not acknowledged. */
+export const SIOCOUTQ = 0x5411;
+
+export const MFD_CLOEXEC = 1;
+export const FALLOC_FL_KEEP_SIZE = 1;
+export const FALLOC_FL_PUNCH_HOLE = 2;
+
+export const AF_UNIX = 1;
+export const SOCK_STREAM = 1;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOL_SOCKET = 1;
+export const SO_TYPE = 3;
+export const SO_ERROR = 4;
+export const SO_PEERCRED = 17;
+export const SO_ACCEPTCONN = 30;
+export const SO_DOMAIN = 39;
+export const SHUT_WR = 1;
+export const SCM_RIGHTS = 1;
+export const MSG_CTRUNC = 8;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+export const MSG_CMSG_CLOEXEC = 0x40000000;
+
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
+export const EPOLLIN = 1;
+export const EPOLLOUT = 4;
+export const EPOLLERR = 8;
+export const EPOLLHUP = 16;
+export const EPOLLONESHOT = 1 << 30;
+
+export const CLOCK_MONOTONIC = 1;
+export const RLIMIT_NOFILE = 7;
+
+/** Of the machines CRIU runs on with 4 KiB pages; with larger ones a pipe only holds more than is assumed here. */
+export const PAGE = 4096;

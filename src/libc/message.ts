@@ -1,0 +1,91 @@
+/**
+ * Messages with descriptors (SCM_RIGHTS) over UNIX sockets. The structures are made once and used again: each holds the
+ * addresses of the others, so all of them are kept alive here.
+ */
+import { addressOf, buffer, close, recvmsg, sendmsg } from './calls.js';
+import {
+	MSG_CMSG_CLOEXEC,
+	MSG_CTRUNC,
+	MSG_DONTWAIT,
+	MSG_NOSIGNAL,
+	SCM_RIGHTS,
+	SOL_SOCKET,
+} from './constants.js';
+
+/** struct cmsghdr: size_t length, int level, int type. */
+const HEADER_BYTES = 16;
+/** Room for more descriptors than anybody may send, so that surplus ones are seen (and closed) rather than lost. */
+const MOST_FDS = 16;
+
+function header(data: Buffer, control: Buffer): { message: Buffer; iovec: Buffer } {
+	const iovec = buffer(16);
+	iovec.writeBigUInt64LE(addressOf(data), 0);
+	iovec.writeBigUInt64LE(BigInt(data.length), 8);
+	// struct msghdr: name, namelen (padded), iov, iovlen, control, controllen, flags (padded).
+	const message = buffer(56);
+	message.writeBigUInt64LE(addressOf(iovec), 16);
+	message.writeBigUInt64LE(1n, 24);
+	message.writeBigUInt64LE(addressOf(control), 32);
+	message.writeBigUInt64LE(BigInt(control.length), 40);
+	return { message, iovec };
+}
+
+/** What one {@link Receiver.receive} brought: `bytes` of {@link Receiver.data} (or a negative errno), and descriptors. */
+export interface Received {
+	bytes: number;
+	fds: number[];
+}
+
+/** Receives bytes and descriptors; the kernel never mixes the bytes of two messages with descriptors in one call. */
+export class Receiver {
+	readonly data: Buffer;
+	readonly #control = buffer(HEADER_BYTES + MOST_FDS * 4);
+	readonly #message: Buffer;
+	readonly #iovec: Buffer;
+
+	/** `bytes`: the most that one call takes. */
+	constructor(bytes: number) {
+		this.data = buffer(bytes);
+		({ message: this.#message, iovec: this.#iovec } = header(this.data, this.#control));
+	}
+
+	/** Never blocks: bytes is -EAGAIN when nothing is there, 0 at the end. The caller owns `fds` (close-on-exec). */
+	receive(socket: number): Received {
+		this.#message.writeUInt32LE(this.#control.length, 40);
+		this.#iovec.writeUInt32LE(this.data.length, 8);
+		const bytes = recvmsg(socket, this.#message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+		const fds: number[] = [];
+		if (bytes < 0) return { bytes, fds };
+		const length = this.#message.readUInt32LE(40);
+		const control = this.#control;
+		for (let at = 0; at + HEADER_BYTES <= length; ) {
+			const size = control.readUInt32LE(at);
+			const rights =
+				control.readInt32LE(at + 8) === SOL_SOCKET && control.readInt32LE(at + 12) === SCM_RIGHTS;
+			for (let i = at + HEADER_BYTES; rights && i + 4 <= at + size; i += 4) fds.push(control.readInt32LE(i));
+			at += Math.max(HEADER_BYTES, (size + 7) & ~7);
+		}
+		if (this.#message.readInt32LE(48) & MSG_CTRUNC && fds.length === 0) fds.length = 0;
+		return { bytes, fds };
+	}
+}
+
+/** Sends `bytes` with `fds`, without blocking; returns what sendmsg does. The caller keeps its descriptors. */
+export function sendFds(socket: number, bytes: Uint8Array, fds: readonly number[]): number {
+	const data = buffer(bytes.length);
+	data.set(bytes);
+	const control = buffer(HEADER_BYTES + ((fds.length * 4 + 7) & ~7));
+	control.writeBigUInt64LE(BigInt(HEADER_BYTES + fds.length * 4), 0);
+	control.writeInt32LE(SOL_SOCKET, 8);
+	control.writeInt32LE(SCM_RIGHTS, 12);
+	for (const [i, fd] of fds.entries()) control.writeInt32LE(fd, HEADER_BYTES + i * 4);
+	const { message, iovec } = header(data, control);
+	const sent = sendmsg(socket, message, MSG_DONTWAIT | MSG_NOSIGNAL);
+	// Used after the call, so that the collector cannot take what the kernel was reading.
+	return iovec.length && control.length && data.length ? sent : 0;
+}
+
+/** Closes descriptors that came uninvited. */
+export function closeAll(fds: readonly number[]): void {
+	for (const fd of fds) close(fd);
+}

@@ -1,0 +1,198 @@
+/**
+ * One poll set for every descriptor: an epoll that libuv watches as a single descriptor.
+ *
+ * Node watches only what it opened itself, and a watcher of its own per descriptor costs several calls; here a wait is one
+ * epoll_ctl, and a wake-up brings everything that became ready. Waits are one-shot: whoever was woken tries first and
+ * waits again only if the call says EAGAIN.
+ */
+import koffi from 'koffi';
+import {
+	buffer,
+	close,
+	epollCreate1,
+	epollCtl,
+	epollWait,
+	read,
+	timerfdCreate,
+	timerfdSettime,
+} from './calls.js';
+import {
+	CLOCK_MONOTONIC,
+	EPOLL_CTL_ADD,
+	EPOLL_CTL_DEL,
+	EPOLL_CTL_MOD,
+	EPOLLERR,
+	EPOLLHUP,
+	EPOLLIN,
+	EPOLLONESHOT,
+	EPOLLOUT,
+	O_CLOEXEC,
+	O_NONBLOCK,
+} from './constants.js';
+import { EEXIST, EINTR, ENOENT, EPERM, must } from './errno.js';
+
+export { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from './constants.js';
+
+/** Of struct epoll_event: packed on x86-64, padded to 16 elsewhere. */
+const EVENT_BYTES = process.arch === 'x64' ? 12 : 16;
+const EVENT_DATA = EVENT_BYTES - 8;
+/** Events taken per wake-up; more wait for the next turn of the loop. */
+const BATCH = 128;
+const FAILED = EPOLLERR | EPOLLHUP;
+
+type Wake = (events: number) => void;
+interface Waiters {
+	input: Wake | undefined;
+	output: Wake | undefined;
+}
+
+class Poller {
+	readonly #epoll = must(epollCreate1(O_CLOEXEC), 'cannot create the poll set');
+	readonly #events = buffer(EVENT_BYTES * BATCH);
+	readonly #event = buffer(EVENT_BYTES);
+	readonly #waiting = new Map<number, Waiters>();
+	/** Descriptors that the kernel's set holds, so that the usual call for each is the right one. */
+	readonly #known = new Set<number>();
+	readonly #timers: Timer[] = [];
+	#active = 0;
+	#handle: { ref(): unknown; unref(): unknown } | undefined;
+
+	/**
+	 * Resolves with the epoll events once `fd` is readable (EPOLLIN) or writable (EPOLLOUT), or has failed or hung up.
+	 * One waiter per fd and direction. A regular file is always ready.
+	 */
+	until(fd: number, events: number): Promise<number> {
+		return new Promise((resolve) => this.once(fd, events, resolve));
+	}
+
+	/** {@link until} without a promise; `wake` is called from the event loop, never from here. */
+	once(fd: number, events: number, wake: Wake): void {
+		let waiters = this.#waiting.get(fd);
+		if (!waiters) this.#waiting.set(fd, (waiters = { input: undefined, output: undefined }));
+		if (events & EPOLLIN ? waiters.input : waiters.output) throw new Error(`fd ${fd} is already waited for`);
+		if (events & EPOLLIN) waiters.input = wake;
+		else waiters.output = wake;
+		this.#active++;
+		if (this.#active === 1) this.#watch();
+		if (this.#arm(fd, waiters)) return;
+		// epoll refuses regular files: they are always ready.
+		this.#drop(fd, waiters, events);
+		setImmediate(wake, events);
+	}
+
+	/** Ends a wait of {@link once} or {@link until}: its waiter is never called. */
+	cancel(fd: number, events: number): void {
+		const waiters = this.#waiting.get(fd);
+		if (!waiters || !(events & EPOLLIN ? waiters.input : waiters.output)) return;
+		this.#drop(fd, waiters, events);
+	}
+
+	/** Wakes whoever waits for `fd` as if it had hung up, so that its owner can close it. */
+	interrupt(fd: number): void {
+		const waiters = this.#waiting.get(fd);
+		if (!waiters) return;
+		const { input, output } = waiters;
+		if (input) this.#drop(fd, waiters, EPOLLIN);
+		if (output) this.#drop(fd, waiters, EPOLLOUT);
+		input?.(EPOLLHUP);
+		output?.(EPOLLHUP);
+	}
+
+	/** Closes `fd`, which nobody waits for any more: the only right way to close what was waited for. */
+	close(fd: number): void {
+		this.#waiting.delete(fd);
+		this.#known.delete(fd);
+		close(fd);
+	}
+
+	/** Forgets `fd`, which goes on living with another owner. */
+	release(fd: number): void {
+		if (this.#known.delete(fd)) epollCtl(this.#epoll, EPOLL_CTL_DEL, fd, this.#event);
+		this.#waiting.delete(fd);
+	}
+
+	/** Resolves after about `micros` microseconds: libuv's timers count whole milliseconds, an age for a pipe. */
+	async pause(micros: number): Promise<void> {
+		const timer = this.#timers.pop() ?? new Timer();
+		timer.start(micros);
+		await this.until(timer.fd, EPOLLIN);
+		timer.clear();
+		this.#timers.push(timer);
+	}
+
+	#arm(fd: number, waiters: Waiters): boolean {
+		const events = (waiters.input ? EPOLLIN : 0) | (waiters.output ? EPOLLOUT : 0) | EPOLLONESHOT;
+		this.#event.writeUInt32LE(events >>> 0, 0);
+		this.#event.writeInt32LE(fd, EVENT_DATA);
+		const known = this.#known.has(fd);
+		let result = epollCtl(this.#epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, this.#event);
+		// A descriptor that somebody else closed left the set by itself, and its number may be in use again.
+		if (result === -ENOENT) result = epollCtl(this.#epoll, EPOLL_CTL_ADD, fd, this.#event);
+		else if (result === -EEXIST) result = epollCtl(this.#epoll, EPOLL_CTL_MOD, fd, this.#event);
+		if (result === -EPERM) return false;
+		if (result < 0) this.#drop(fd, waiters, waiters.output ? EPOLLOUT : EPOLLIN);
+		must(result, `cannot wait for fd ${fd}`);
+		this.#known.add(fd);
+		return true;
+	}
+
+	#drop(fd: number, waiters: Waiters, events: number): void {
+		if (events & EPOLLIN) waiters.input = undefined;
+		else waiters.output = undefined;
+		if (!waiters.input && !waiters.output) this.#waiting.delete(fd);
+		this.#active--;
+		if (this.#active === 0) this.#handle?.unref();
+	}
+
+	/** libuv keeps the process alive as long as somebody waits here. */
+	#watch(): void {
+		if (this.#handle) this.#handle.ref();
+		else this.#handle = koffi.node.poll(this.#epoll, { readable: true }, () => this.#deliver()) as never;
+	}
+
+	#deliver(): void {
+		const count = epollWait(this.#epoll, this.#events, BATCH, 0);
+		if (count === -EINTR) return;
+		must(count, 'cannot read the poll set');
+		// Copied first: a waiter may wait again, but only the next wake-up may fill #events.
+		for (let i = 0; i < count; i++) {
+			const events = this.#events.readUInt32LE(i * EVENT_BYTES);
+			this.#wake(this.#events.readInt32LE(i * EVENT_BYTES + EVENT_DATA), events);
+		}
+	}
+
+	#wake(fd: number, events: number): void {
+		const waiters = this.#waiting.get(fd);
+		if (!waiters) return;
+		const { input, output } = waiters;
+		const wakeInput = input && events & (EPOLLIN | FAILED) ? input : undefined;
+		const wakeOutput = output && events & (EPOLLOUT | FAILED) ? output : undefined;
+		if (wakeInput) this.#drop(fd, waiters, EPOLLIN);
+		if (wakeOutput) this.#drop(fd, waiters, EPOLLOUT);
+		// One-shot: the kernel disarmed both directions, and one of them may still be waited for.
+		if ((waiters.input || waiters.output) && this.#waiting.get(fd) === waiters) this.#arm(fd, waiters);
+		wakeInput?.(events);
+		wakeOutput?.(events);
+	}
+}
+
+/** A timerfd: {@link Poller.pause} keeps them for the next pause. */
+class Timer {
+	readonly fd = must(timerfdCreate(CLOCK_MONOTONIC, O_NONBLOCK | O_CLOEXEC), 'cannot create a timer');
+	/** struct itimerspec: an interval (none) and the time until it goes off, each as seconds and nanoseconds. */
+	readonly #spec = buffer(32);
+	readonly #count = buffer(8);
+
+	start(micros: number): void {
+		this.#spec.writeBigInt64LE(BigInt(Math.floor(micros / 1e6)), 16);
+		this.#spec.writeBigInt64LE(BigInt(Math.max(1, Math.floor((micros % 1e6) * 1000))), 24);
+		must(timerfdSettime(this.fd, 0, this.#spec, null), 'cannot start a timer');
+	}
+
+	clear(): void {
+		read(this.fd, this.#count, 8);
+	}
+}
+
+/** The poll set of this process: there is one event loop, so there is one. */
+export const poller = new Poller();

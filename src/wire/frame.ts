@@ -1,0 +1,51 @@
+/** Length-prefixed messages: a little-endian uint32, then so many bytes. */
+export const PREFIX_BYTES = 4;
+
+/** `message` with its length before it. */
+export function frame(message: Uint8Array): Buffer {
+	const result = Buffer.allocUnsafe(PREFIX_BYTES + message.length);
+	result.writeUInt32LE(message.length, 0);
+	result.set(message, PREFIX_BYTES);
+	return result;
+}
+
+/** Joins what arrives in pieces into messages; refuses one that is longer than `most` as soon as its length is known. */
+export class Deframer {
+	#rest: Buffer = Buffer.alloc(0);
+
+	/** `what` names the sender in errors. */
+	constructor(
+		readonly what: string,
+		readonly most: number,
+	) {}
+
+	push(bytes: Uint8Array): void {
+		this.#rest = this.#rest.length ? Buffer.concat([this.#rest, bytes]) : Buffer.from(bytes);
+	}
+
+	/** The next whole message, or undefined until more has come. */
+	next(): Buffer | undefined {
+		if (this.#rest.length < PREFIX_BYTES) return undefined;
+		const length = this.#rest.readUInt32LE(0);
+		if (length > this.most) {
+			throw new Error(`${this.what} sent a message of ${length} bytes; ${this.most} are the most`);
+		}
+		const end = PREFIX_BYTES + length;
+		if (this.#rest.length < end) return undefined;
+		const message = this.#rest.subarray(PREFIX_BYTES, end);
+		this.#rest = this.#rest.subarray(end);
+		return message;
+	}
+
+	/** Bytes of a message that is not whole yet, or of messages not asked for. */
+	get left(): number {
+		return this.#rest.length;
+	}
+
+	/** Takes what was pushed and is no part of a message asked for: what follows the last one. */
+	takeRest(): Buffer {
+		const rest = this.#rest;
+		this.#rest = Buffer.alloc(0);
+		return rest;
+	}
+}

@@ -1,0 +1,10 @@
+/** Bounds of the stream that a reader enforces and a writer keeps to. */
+
+/** A longer message is not one: a file name is at most 255 bytes, and nothing else in a marker has a length. */
+export const MOST_MESSAGE_BYTES = 10 * 1024;
+/** Of a file name: the most that a file system takes. */
+export const MOST_NAME_BYTES = 255;
+/** The original's readers and ours take as many. */
+export const MOST_SHARDS = 32;
+/** Payload after one marker: larger than any pipe, and small enough for every reader's 32 bits. */
+export const MOST_PAYLOAD = 0xffffffff;
