@@ -34,6 +34,8 @@ export async function bundle() {
 		format: 'esm',
 		platform: 'node',
 		target: 'node20.19',
+		minifySyntax: true,
+		minifyWhitespace: true,
 		external: ['koffi'],
 		// CommonJS packages in the bundle ask for Node's own modules by require.
 		banner: {

@@ -1,0 +1,94 @@
+/** The command line: yargs reads it, and the module of the command does the rest. */
+import yargs from 'yargs';
+import { describeError, UsageError } from '../errors.js';
+import { type Command, definitions, type Options, readOptions } from './options.js';
+import { version } from './version.js';
+
+/** Starts the messages of both bins: the name that CRIU's tools call. */
+export const PROGRAM = 'criu-image-streamer';
+
+const commands: Record<Command, string> = {
+	capture: 'Take the images of a dump from CRIU, and write them as a stream',
+	extract: 'Read a stream, and replay it to CRIU, or write its files into --images-dir',
+	serve: 'Read a stream, and replay it to CRIU (extract without --images-dir)',
+};
+
+/** Parses `args`, runs the command, and returns the exit status. */
+export async function main(args: string[]): Promise<number> {
+	try {
+		const options = parse(args);
+		if (!options) return 0;
+		const { run } = await load(options.command);
+		await run(options);
+		return 0;
+	} catch (error) {
+		const usage = error instanceof UsageError;
+		process.stderr.write(`${PROGRAM}: ${describeError(error)}${usage ? `\nTry '${PROGRAM} --help'.` : ''}\n`);
+		return usage ? 2 : 1;
+	}
+}
+
+/** Only what the command needs: the application waits while modules load. */
+async function load(command: Command): Promise<{ run(options: Options): Promise<void> }> {
+	return command === 'capture'
+		? await import('../commands/capture.js')
+		: await import('../commands/extract.js');
+}
+
+function parse(args: string[]): Options | undefined {
+	let chosen: Command | undefined;
+	let parser = yargs()
+		.scriptName(PROGRAM)
+		.usage('$0 <command> [options]')
+		.exitProcess(false)
+		.version(version);
+	// yargs lays its help out at every start, which takes as long as all the rest: it gets the texts only to show them.
+	const helps = args.includes('--help');
+	for (const [name, { only: _, describe, group, ...definition }] of Object.entries(definitions)) {
+		const shown = helps ? { describe, group } : { hidden: true };
+		parser = parser.option(name, {
+			...definition,
+			...shown,
+			requiresArg: definition.type !== 'boolean',
+		} as never);
+	}
+	for (const [name, describe] of Object.entries(commands) as [Command, string][]) {
+		parser = parser.command(
+			name,
+			describe,
+			(y) => {
+				const others = Object.entries(definitions).filter(([, { only }]) => only && !only.includes(name));
+				for (const [option] of helps ? others : []) y.hide(option);
+				return y;
+			},
+			() => {
+				chosen = name;
+			},
+		);
+	}
+	let printed = false;
+	const parsed = parser
+		.demandCommand(1, 1, `A command is missing: ${Object.keys(commands).join(', ')}`)
+		.strict()
+		.parserConfiguration({ 'camel-case-expansion': false, 'boolean-negation': false, 'greedy-arrays': false })
+		.wrap(100)
+		.fail((message, error) => {
+			throw error instanceof UsageError ? error : new UsageError(message ?? describeError(error));
+		})
+		.parseSync(spellLevels(args), {}, (_error, _argv, output) => {
+			if (!output) return;
+			printed = true;
+			process.stdout.write(`${output}\n`);
+		});
+	if (printed) return undefined;
+	if (!chosen) throw new UsageError(`A command is missing: ${Object.keys(commands).join(', ')}`);
+	return readOptions(chosen, parsed as Record<string, unknown>);
+}
+
+/** CRIU's way of saying how much to tell, -v4 or -vv, which yargs has no name for. */
+function spellLevels(args: string[]): string[] {
+	return args.map((arg) => {
+		if (/^-v\d+$/.test(arg)) return `--verbosity=${arg.slice(2)}`;
+		return /^-v+$/.test(arg) ? `--verbosity=${Math.min(4, 1 + arg.length)}` : arg;
+	});
+}

@@ -1,0 +1,20 @@
+/** Errors as one line for a person: what went wrong, with its causes. */
+
+/** Wrong usage: exit status 2. */
+export class UsageError extends Error {}
+
+/** The message of `error` and of its causes, on one line. */
+export function describeError(error: unknown): string {
+	const parts: string[] = [];
+	for (let at: unknown = error; at !== undefined; at = at instanceof Error ? at.cause : undefined) {
+		const text = at instanceof Error ? at.message : String(at);
+		if (!parts.some((part) => part.includes(text))) parts.push(text);
+	}
+	// Control characters may come from outside, and a message is one line.
+	return parts.join(': ').replace(/\p{Cc}+/gu, ' ');
+}
+
+/** `error` as an Error. */
+export function asError(error: unknown): Error {
+	return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,31 @@
+/** What carries a part of the stream: any descriptor that bytes can be written to or read from. */
+export interface Shard {
+	/** A pipe, a stream socket or a regular file. Whoever made the Shard closes it. */
+	readonly fd: number;
+	/** For messages: "shard fd 10", "tcp://10.0.0.1:7000". */
+	readonly name: string;
+	/** Silence of the other side that counts as its end, in milliseconds; 0: it may be silent for ever. */
+	readonly stallMillis: number;
+}
+
+/** Where a capture writes. */
+export interface Outgoing {
+	readonly shards: readonly Shard[];
+	/**
+	 * Called when every shard has its last byte: ends the shards (a reader sees the end of input) and resolves once the far
+	 * end has said "received whole", or at once where nobody can answer (pipes, files, descriptors of the user's).
+	 * `silent` is true in the latter case. Rejects with the far end's reason, or when it dies or goes silent.
+	 */
+	received(): Promise<{ silent: boolean }>;
+	/** Tells the far end, where it can hear, that the stream failed, and closes everything. Safe to call twice. */
+	close(error?: Error): Promise<void>;
+}
+
+/** Where an extract or a serve reads. */
+export interface Incoming {
+	readonly shards: readonly Shard[];
+	/** The whole image is here (and stored, for an extract to disk): tells the sender, where it can hear. */
+	acknowledge(): Promise<void>;
+	/** Tells the sender, where it can hear, why the image was refused, and closes everything. Safe to call twice. */
+	close(error?: Error): Promise<void>;
+}
