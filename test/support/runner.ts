@@ -1,0 +1,125 @@
+/**
+ * Runs test files, each in a process group of its own, and counts. A file counts only by the totals that it leaves
+ * (suite.ts): one that crashes, hangs, ends early or holds no test at all is a failure.
+ */
+import { spawn } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Totals } from './suite.js';
+
+/** Of the output of a file with failures, as much is shown, from its end. */
+const SHOWN_BYTES = 40_000;
+/** A line says so when a file has been running for so long: a silent CI job may be taken for dead. */
+const NEWS_MILLIS = 60_000;
+
+/** How one file ended. */
+export interface FileResult {
+	file: string;
+	seconds: number;
+	passed: number;
+	skipped: Totals['skipped'];
+	/** One line per failure. */
+	failures: string[];
+	output: string;
+}
+
+const groups = new Set<number>();
+
+/** Ends the process groups of the files that run: nothing that a test started stays. */
+export function killAll(): void {
+	for (const pid of groups) killGroup(pid);
+}
+
+function killGroup(pid: number): void {
+	try {
+		process.kill(-pid, 'SIGKILL');
+	} catch {
+		// None of its processes is left.
+	}
+}
+
+/** Runs `file` with a limit of `seconds`. */
+export async function runFile(file: string, seconds: number): Promise<FileResult> {
+	const folder = mkdtempSync(join(tmpdir(), 'criu-streamer-run-'));
+	const totalsPath = join(folder, 'totals.json');
+	const logPath = join(folder, 'log');
+	const started = Date.now();
+	const passed = () => Math.round((Date.now() - started) / 1000);
+	const news = setInterval(
+		() => process.stdout.write(`      …${file} has been running for ${passed()} s\n`),
+		NEWS_MILLIS,
+	);
+	try {
+		const { end, late } = await runProcess(file, seconds, logPath, {
+			...process.env,
+			CRIU_STREAMER_TOTALS: totalsPath,
+		});
+		const output = readFileSync(logPath);
+		const result: FileResult = {
+			file,
+			seconds: (Date.now() - started) / 1000,
+			passed: 0,
+			skipped: [],
+			failures: late ? [`${file} was stopped: it took longer than ${seconds} seconds`] : [],
+			output: output.subarray(-SHOWN_BYTES).toString(),
+		};
+		judge(result, readTotals(totalsPath), end);
+		return result;
+	} finally {
+		clearInterval(news);
+		rmSync(folder, { recursive: true, force: true });
+	}
+}
+
+/** `end`: "exit code 0" or the like. Output goes to a file, which no process that outlives the test can hold up. */
+function runProcess(file: string, seconds: number, log: string, env: NodeJS.ProcessEnv) {
+	const out = openSync(log, 'w');
+	return new Promise<{ end: string; late: boolean }>((resolve, reject) => {
+		const child = spawn(process.execPath, ['--import', 'tsx', file], {
+			stdio: ['ignore', out, out],
+			env,
+			detached: true,
+		});
+		closeSync(out);
+		const pid = child.pid;
+		if (pid) groups.add(pid);
+		let late = false;
+		const timer = setTimeout(() => {
+			late = true;
+			if (pid) killGroup(pid);
+		}, seconds * 1000);
+		child.on('error', reject);
+		child.on('exit', (code, signal) => {
+			clearTimeout(timer);
+			if (pid) killGroup(pid);
+			if (pid) groups.delete(pid);
+			resolve({ end: signal ? `signal ${signal}` : `exit code ${code}`, late });
+		});
+	});
+}
+
+function readTotals(path: string): Totals | undefined {
+	try {
+		return JSON.parse(readFileSync(path, 'utf8'));
+	} catch {
+		return undefined;
+	}
+}
+
+function judge(result: FileResult, totals: Totals | undefined, end: string): void {
+	const { file, failures } = result;
+	if (!totals) {
+		failures.push(`${file} ended without its totals (${end})`);
+		return;
+	}
+	result.passed = totals.passed;
+	result.skipped = totals.skipped;
+	failures.push(...totals.failed.map(({ test, message }) => `${test}: ${message.split('\n')[0]}`));
+	const ended = totals.passed + totals.failed.length + totals.skipped.length;
+	if (totals.registered === 0) failures.push(`${file} holds no tests`);
+	if (ended !== totals.registered)
+		failures.push(`${file} ended after ${ended} of its ${totals.registered} tests (${end})`);
+	if (!failures.length && end !== 'exit code 0')
+		failures.push(`${file} passed its tests, but ended by ${end}`);
+}

@@ -1,0 +1,115 @@
+/**
+ * uvu, with what it lacks: skips that say why, a time limit per test, the undoing of what a test made, and totals for
+ * test/run.ts. uvu itself exits with 0 when a `before` hook throws or a test rejects with something that is no Error, so
+ * what counts is how many tests were registered and how many of them came to an end.
+ */
+import { writeFileSync } from 'node:fs';
+import { suite as uvuSuite } from 'uvu';
+import { mark, unwind } from './cleanup.js';
+
+/** The long versions of tests: sizes and counts that take hours rather than minutes. */
+export const full = process.env.CRIU_STREAMER_FULL === '1';
+const inCI = process.env.CI === '1' || process.env.CI === 'true';
+
+/** Of a test: generous, since machines are slow and noisy; a test that needs it hangs. */
+const TEST_SECONDS = 300;
+/** Given to the process, once its tests are over, to end by itself. */
+const LEAVE_MILLIS = 10_000;
+
+/** What test/run.ts reads, from the file that $CRIU_STREAMER_TOTALS names. */
+export interface Totals {
+	registered: number;
+	passed: number;
+	failed: { test: string; message: string }[];
+	skipped: { test: string; reason: string }[];
+}
+
+const totals: Totals = { registered: 0, passed: 0, failed: [], skipped: [] };
+
+class Skip extends Error {}
+
+/** Ends the current test as skipped. In CI that is a failure: there the machine has what the tests need. */
+export function skip(reason: string): never {
+	if (inCI) throw new Error(`skipped, which CI does not accept: ${reason}`);
+	throw new Skip(reason);
+}
+
+/** Ends the current test as skipped, in CI too: for what no set-up of the machine can change. */
+export function skipImpossible(reason: string): never {
+	throw new Skip(reason);
+}
+
+type Body = () => unknown;
+
+/** Registers tests; `run` (once, at the end of the file) lets them run in order. */
+export interface Suite {
+	(name: string, body: Body, options?: { seconds?: number }): void;
+	before(hook: () => Promise<void> | void): void;
+	after(hook: () => Promise<void> | void): void;
+	run(): void;
+}
+
+/** Several suites in a file run one after the other. */
+export function suite(name: string): Suite {
+	const inner = uvuSuite(name);
+	const test = (what: string, body: Body, { seconds = TEST_SECONDS } = {}) => {
+		totals.registered++;
+		inner(what, () => outcome(`${name}: ${what}`, body, seconds));
+	};
+	return Object.assign(test, { before: inner.before, after: inner.after, run: inner.run });
+}
+
+/** Runs one test and counts how it ends. */
+async function outcome(test: string, body: Body, seconds: number): Promise<void> {
+	const start = mark();
+	try {
+		try {
+			await limited(body, seconds);
+		} finally {
+			await limited(() => unwind(start), 60);
+		}
+		totals.passed++;
+	} catch (thrown) {
+		if (thrown instanceof Skip) {
+			totals.skipped.push({ test, reason: thrown.message });
+			return;
+		}
+		const error = thrown instanceof Error ? thrown : new Error(`not an Error: ${String(thrown)}`);
+		totals.failed.push({ test, message: error.message });
+		throw error;
+	} finally {
+		if (ended() === totals.registered) leave();
+	}
+}
+
+async function limited(body: Body, seconds: number): Promise<void> {
+	let timer: NodeJS.Timeout | undefined;
+	const late = new Promise<never>((_, reject) => {
+		const error = new Error(`took longer than ${seconds} seconds`);
+		timer = setTimeout(() => reject(error), seconds * 1000);
+	});
+	try {
+		await Promise.race([(async () => body())(), late]);
+	} finally {
+		clearTimeout(timer);
+	}
+}
+
+function ended(): number {
+	return totals.passed + totals.failed.length + totals.skipped.length;
+}
+
+/** Something that a test left open must not keep the process. */
+function leave(): void {
+	const timer = setTimeout(() => {
+		process.stderr.write('the tests are over, but something that they left open keeps the process: ended\n');
+		process.exit(totals.failed.length ? 1 : 0);
+	}, LEAVE_MILLIS);
+	timer.unref();
+}
+
+process.on('exit', () => {
+	const path = process.env.CRIU_STREAMER_TOTALS;
+	if (path) writeFileSync(path, JSON.stringify(totals));
+	if (totals.failed.length || ended() !== totals.registered) process.exitCode = 1;
+});

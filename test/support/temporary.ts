@@ -1,0 +1,12 @@
+/** Folders that are gone when the test is. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterwards } from './cleanup.js';
+
+/** A new empty folder, removed with all that is in it when the test ends. */
+export function temporaryFolder(): string {
+	const folder = mkdtempSync(join(tmpdir(), 'criu-streamer-test-'));
+	afterwards(() => rmSync(folder, { recursive: true, force: true }));
+	return folder;
+}
