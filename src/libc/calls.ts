@@ -61,20 +61,20 @@ export const writev = define<[fd: Fd, iovecs: Memory, count: number]>(
 /** `from` and `to` hold an int64 offset that the call moves on, or are null (pipes, and files at their own position). */
 export const splice = define<
 	[from: Fd, fromAt: BigInt64Array | null, to: Fd, toAt: BigInt64Array | null, bytes: number, flags: number]
->('intptr_t splice(int from, void *from_at, int to, void *to_at, size_t n, unsigned flags)');
+>('intptr_t splice(int from, void *from_at, int to, void *to_at, size_t n, uint32_t flags)');
 export const tee = define<[from: Fd, to: Fd, bytes: number, flags: number]>(
-	'intptr_t tee(int from, int to, size_t n, unsigned flags)',
+	'intptr_t tee(int from, int to, size_t n, uint32_t flags)',
 );
 export const pipe2 = define<[ends: Int32Array, flags: number]>('int pipe2(void *ends, int flags)');
 export const fcntl = define<[fd: Fd, command: number, argument: number]>(
 	'int fcntl(int fd, int cmd, intptr_t arg)',
 );
 export const ioctl = define<[fd: Fd, request: number, value: Memory | Int32Array]>(
-	'int ioctl(int fd, unsigned long request, void *value)',
+	'int ioctl(int fd, uint64_t request, void *value)',
 );
 export const dup = define<[fd: Fd]>('int dup(int fd)');
 export const memfdCreate = define<[name: string, flags: number]>(
-	'int memfd_create(const char *name, unsigned flags)',
+	'int memfd_create(const char *name, uint32_t flags)',
 );
 export const fallocate = define<[fd: Fd, mode: number, at: number, bytes: number]>(
 	'int fallocate(int fd, int mode, int64_t at, int64_t n)',
@@ -84,10 +84,10 @@ export const socket = define<[family: number, type: number, protocol: number]>(
 	'int socket(int f, int t, int p)',
 );
 export const bind = define<[fd: Fd, address: Memory, bytes: number]>(
-	'int bind(int fd, void *addr, unsigned n)',
+	'int bind(int fd, void *addr, uint32_t n)',
 );
 export const connect = define<[fd: Fd, address: Memory, bytes: number]>(
-	'int connect(int fd, void *addr, unsigned n)',
+	'int connect(int fd, void *addr, uint32_t n)',
 );
 export const listen = define<[fd: Fd, backlog: number]>('int listen(int fd, int backlog)');
 export const accept4 = define<[fd: Fd, address: null, bytes: null, flags: number]>(
@@ -98,7 +98,7 @@ export const getsockopt = define<[fd: Fd, level: number, option: number, value: 
 	'int getsockopt(int fd, int level, int option, void *value, void *n)',
 );
 export const setsockopt = define<[fd: Fd, level: number, option: number, value: Memory, bytes: number]>(
-	'int setsockopt(int fd, int level, int option, void *value, unsigned n)',
+	'int setsockopt(int fd, int level, int option, void *value, uint32_t n)',
 );
 /** `message` is a struct msghdr, as made by libc/message.ts. */
 export const recvmsg = define<[fd: Fd, message: Memory, flags: number]>(
