@@ -43,6 +43,8 @@ const FAILED = EPOLLERR | EPOLLHUP;
 type Wake = (events: number) => void;
 interface Waiters {
 	input: Wake | undefined;
+	/** The input waiter wants to hear only of the other side's end. */
+	hangupOnly: boolean;
 	output: Wake | undefined;
 }
 
@@ -58,8 +60,9 @@ class Poller {
 	#handle: { ref(): unknown; unref(): unknown } | undefined;
 
 	/**
-	 * Resolves with the epoll events once `fd` is readable (EPOLLIN) or writable (EPOLLOUT), or has failed or hung up.
-	 * One waiter per fd and direction. A regular file is always ready.
+	 * Resolves with the epoll events once `fd` is readable (EPOLLIN) or writable (EPOLLOUT), or has failed or hung up; with
+	 * EPOLLHUP only in the latter case. One waiter per fd for input (or hang-up), one for output. A regular file is always
+	 * ready.
 	 */
 	until(fd: number, events: number): Promise<number> {
 		return new Promise((resolve) => this.once(fd, events, resolve));
@@ -68,10 +71,14 @@ class Poller {
 	/** {@link until} without a promise; `wake` is called from the event loop, never from here. */
 	once(fd: number, events: number, wake: Wake): void {
 		let waiters = this.#waiting.get(fd);
-		if (!waiters) this.#waiting.set(fd, (waiters = { input: undefined, output: undefined }));
-		if (events & EPOLLIN ? waiters.input : waiters.output) throw new Error(`fd ${fd} is already waited for`);
-		if (events & EPOLLIN) waiters.input = wake;
-		else waiters.output = wake;
+		if (!waiters)
+			this.#waiting.set(fd, (waiters = { input: undefined, hangupOnly: false, output: undefined }));
+		if (events & EPOLLOUT ? waiters.output : waiters.input) throw new Error(`fd ${fd} is already waited for`);
+		if (events & EPOLLOUT) waiters.output = wake;
+		else {
+			waiters.input = wake;
+			waiters.hangupOnly = !(events & EPOLLIN);
+		}
 		this.#active++;
 		if (this.#active === 1) this.#watch();
 		if (this.#arm(fd, waiters)) return;
@@ -83,7 +90,7 @@ class Poller {
 	/** Ends a wait of {@link once} or {@link until}: its waiter is never called. */
 	cancel(fd: number, events: number): void {
 		const waiters = this.#waiting.get(fd);
-		if (!waiters || !(events & EPOLLIN ? waiters.input : waiters.output)) return;
+		if (!waiters || !(events & EPOLLOUT ? waiters.output : waiters.input)) return;
 		this.#drop(fd, waiters, events);
 	}
 
@@ -100,15 +107,15 @@ class Poller {
 
 	/** Closes `fd`, which nobody waits for any more: the only right way to close what was waited for. */
 	close(fd: number): void {
-		this.#waiting.delete(fd);
+		this.#forget(fd);
 		this.#known.delete(fd);
 		close(fd);
 	}
 
 	/** Forgets `fd`, which goes on living with another owner. */
 	release(fd: number): void {
+		this.#forget(fd);
 		if (this.#known.delete(fd)) epollCtl(this.#epoll, EPOLL_CTL_DEL, fd, this.#event);
-		this.#waiting.delete(fd);
 	}
 
 	/** Resolves after about `micros` microseconds: libuv's timers count whole milliseconds, an age for a pipe. */
@@ -120,8 +127,14 @@ class Poller {
 		this.#timers.push(timer);
 	}
 
+	#forget(fd: number): void {
+		this.cancel(fd, EPOLLIN);
+		this.cancel(fd, EPOLLOUT);
+	}
+
 	#arm(fd: number, waiters: Waiters): boolean {
-		const events = (waiters.input ? EPOLLIN : 0) | (waiters.output ? EPOLLOUT : 0) | EPOLLONESHOT;
+		const events =
+			(waiters.input && !waiters.hangupOnly ? EPOLLIN : 0) | (waiters.output ? EPOLLOUT : 0) | EPOLLONESHOT;
 		this.#event.writeUInt32LE(events >>> 0, 0);
 		this.#event.writeInt32LE(fd, EVENT_DATA);
 		const known = this.#known.has(fd);
@@ -137,8 +150,8 @@ class Poller {
 	}
 
 	#drop(fd: number, waiters: Waiters, events: number): void {
-		if (events & EPOLLIN) waiters.input = undefined;
-		else waiters.output = undefined;
+		if (events & EPOLLOUT) waiters.output = undefined;
+		else waiters.input = undefined;
 		if (!waiters.input && !waiters.output) this.#waiting.delete(fd);
 		this.#active--;
 		if (this.#active === 0) this.#handle?.unref();

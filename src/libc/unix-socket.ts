@@ -2,8 +2,18 @@
  * UNIX sockets by path. Node's own net module cannot receive descriptors, cannot take a listening socket over from another
  * process, and sets modes after the fact.
  */
-import { closeSync, lstatSync, openSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import {
+	closeSync,
+	lstatSync,
+	openSync,
+	readdirSync,
+	readFileSync,
+	readlinkSync,
+	realpathSync,
+	renameSync,
+	unlinkSync,
+} from 'node:fs';
+import { basename, dirname, isAbsolute, join } from 'node:path';
 import { accept4, bind, buffer, close, connect, getsockopt, listen, socket } from './calls.js';
 import {
 	AF_UNIX,
@@ -16,8 +26,10 @@ import {
 	SOCK_STREAM,
 	SOL_SOCKET,
 } from './constants.js';
-import { callError, EAGAIN, ECONNREFUSED, ENOENT, errnoText, must } from './errno.js';
+import { EAGAIN, ECONNREFUSED, ENOENT, errnoText, must } from './errno.js';
 
+/** Flags of a listening socket in /proc/net/unix (__SO_ACCEPTCON). */
+const LISTENING = 0x10000;
 /** Of sun_path, with the closing NUL. */
 const PATH_BYTES = 108;
 /** Connections that wait to be accepted; CRIU makes one. */
@@ -64,19 +76,20 @@ export function connectUnix(path: string): number {
 /**
  * A listening socket at `path`, mode 0600 from its first moment; the caller owns the descriptor and unlinks the path. A
  * socket that a dead process left is replaced; one in use is an error that names the process.
+ *
+ * `probe` says how to tell: by a connection, which is surest but must not disturb whoever listens, or by the kernel's table,
+ * for sockets whose server takes the first connection for CRIU.
  */
-export function listenUnix(path: string): number {
-	refuseInUse(path);
+export function listenUnix(path: string, probe: 'connection' | 'table'): number {
+	refuseInUse(path, probe);
 	const fd = unixSocket();
 	// Bound under another name and renamed: whoever finds the path finds a socket that already listens.
 	const fresh = join(dirname(path), `.${basename(path)}.${process.pid}`);
 	try {
 		const umask = process.umask(0o177);
 		try {
-			must(
-				withAddress(fresh, (at) => bind(fd, at, at.length)),
-				`cannot create the socket ${path}`,
-			);
+			const bound = withAddress(fresh, (at) => bind(fd, at, at.length));
+			must(bound, `cannot create the socket ${path}`);
 		} finally {
 			process.umask(umask);
 		}
@@ -94,17 +107,62 @@ export function listenUnix(path: string): number {
 	return fd;
 }
 
-function refuseInUse(path: string): void {
+function refuseInUse(path: string, probe: 'connection' | 'table'): void {
 	const found = lstatSync(path, { throwIfNoEntry: false });
 	if (!found) return;
-	if (!found.isSocket())
+	if (!found.isSocket()) {
 		throw new Error(`${path} exists and is not a socket: move it away, or choose another --work-dir`);
+	}
+	const owner = probe === 'connection' ? ownerByConnection(path) : ownerByTable(path);
+	if (owner) throw new Error(`${path} is in use by ${owner}: end it, or choose another --work-dir`);
+}
+
+function ownerByConnection(path: string): string | undefined {
 	const fd = connectUnix(path);
-	if (fd === -ECONNREFUSED || fd === -ENOENT) return;
-	if (fd < 0 && fd !== -EAGAIN) throw callError(`cannot tell whether ${path} is in use`, fd);
-	const owner = fd < 0 ? 'another process' : describe(peerOf(fd).pid);
-	if (fd >= 0) close(fd);
-	throw new Error(`${path} is in use by ${owner}: end it, or choose another --work-dir`);
+	if (fd === -ECONNREFUSED || fd === -ENOENT) return undefined;
+	if (fd === -EAGAIN) return 'another process';
+	must(fd, `cannot tell whether ${path} is in use`);
+	const { pid } = peerOf(fd);
+	close(fd);
+	return describe(pid);
+}
+
+/** Who listens on `path` according to /proc/net/unix, which knows sockets by the path they were bound to. */
+function ownerByTable(path: string): string | undefined {
+	const wanted = realpathSync(dirname(path));
+	const names = XX;
+	for (const line of readFileSync('/proc/net/unix', 'utf8').split('\n').slice(1)) {
+		const [, , , flags, , , inode, ...rest] = line.split(/ +/);
+		const bound = rest.join(' ');
+		if (Number.parseInt(flags ?? '', 16) !== LISTENING || !isIt(basename(bound))) continue;
+		const pid = processWith(`socket:[${inode}]`);
+		// A path through /proc/self/fd was too long to be bound as it is: nothing tells which folder it was.
+		if (bound.startsWith('/proc/self/fd/') || folderOf(bound, pid) === wanted) {
+			return pid === undefined ? 'another process' : describe(pid);
+		}
+	}
+	return undefined;
+}
+
+function folderOf(bound: string, pid: number | undefined): string | undefined {
+	try {
+		return realpathSync(isAbsolute(bound) ? dirname(bound) : join(`/proc/${pid}/cwd`, dirname(bound)));
+	} catch {
+		return undefined;
+	}
+}
+
+/** The process that has `what` (as readlink shows it) among its descriptors. */
+function processWith(what: string): number | undefined {
+	for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+		try {
+			const fds = readdirSync(`/proc/${pid}/fd`);
+			if (fds.some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === what)) return Number(pid);
+		} catch {
+			// Ended meanwhile, or not ours to look at.
+		}
+	}
+	return undefined;
 }
 
 function describe(pid: number): string {
