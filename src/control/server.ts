@@ -43,7 +43,7 @@ export class ControlServer {
 		this.#server.maxConnections = MOST_CLIENTS;
 		// Out of descriptors, for one: whoever asks finds no answer, and fails as it should.
 		this.#server.on('error', () => {});
-		this.#server.listen({ fd: listenUnix(this.path) });
+		this.#server.listen({ fd: listenUnix(this.path, 'connection') });
 		this.#server.unref();
 	}
 

@@ -130,7 +130,9 @@ function ownerByConnection(path: string): string | undefined {
 /** Who listens on `path` according to /proc/net/unix, which knows sockets by the path they were bound to. */
 function ownerByTable(path: string): string | undefined {
 	const wanted = realpathSync(dirname(path));
-	const names = XX;
+	const name = basename(path);
+	const isIt = (bound: string) =>
+		bound === name || (bound.startsWith(`.${name}.`) && /^\d+$/.test(bound.slice(name.length + 2)));
 	for (const line of readFileSync('/proc/net/unix', 'utf8').split('\n').slice(1)) {
 		const [, , , flags, , , inode, ...rest] = line.split(/ +/);
 		const bound = rest.join(' ');
