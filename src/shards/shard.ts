@@ -17,6 +17,11 @@ export interface Outgoing {
 	 * `silent` is true in the latter case. Rejects with the far end's reason, or when it dies or goes silent.
 	 */
 	received(): Promise<{ silent: boolean }>;
+	/**
+	 * After writing to a shard failed with `error`: the far end's own words about it, where it has said any (it refused the
+	 * stream, its disk is full), else `error`. Called before {@link close}.
+	 */
+	explain?(error: Error): Promise<Error>;
 	/** Tells the far end, where it can hear, that the stream failed, and closes everything. Safe to call twice. */
 	close(error?: Error): Promise<void>;
 }
