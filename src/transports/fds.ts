@@ -29,6 +29,8 @@ type Direction = 'write' | 'read';
 /** Of open(2)'s flags: read, write or both; and a descriptor that only names a file. */
 const O_ACCMODE = 3;
 const O_PATH = 0o10000000;
+/** The device number of /dev/null. */
+const DEV_NULL = 0x103;
 /** A pipe, a socket or a file is needed where a terminal or nothing was given; this is how it is meant. */
 const EXAMPLE = {
 	write: 'criu-image-streamer capture … | ssh host criu-image-streamer extract',
@@ -94,6 +96,10 @@ function check(fd: number, name: string, direction: Direction): { stat: Stats; f
 	}
 	if (isatty(fd)) {
 		throw refuse(`is a terminal, and an image is no text: use a pipe or a file, as in ${EXAMPLE[direction]}`);
+	}
+	// Node opens it in place of a stdin or stdout that was closed.
+	if (stat.rdev === DEV_NULL && fd <= 2) {
+		throw refuse(`is closed, or /dev/null: it has to be a pipe or a file, as in ${EXAMPLE[direction]}`);
 	}
 	const through = direction === 'write' ? '| cat >' : 'cat … |';
 	if (stat.isDirectory()) throw refuse('is a folder; it has to be a pipe, a stream socket or a file');
