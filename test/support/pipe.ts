@@ -1,0 +1,106 @@
+/** Real pipes: Node's `stdio: 'pipe'` makes sockets, and the streamer treats those differently. */
+import { buffer, read as libcRead, write as libcWrite } from '../../src/libc/calls.js';
+import { callError, EAGAIN, EINTR, must } from '../../src/libc/errno.js';
+import { makePipe, restoreFlags } from '../../src/libc/pipes.js';
+import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
+import { afterwards } from './cleanup.js';
+
+const CHUNK = 1 << 20;
+const chunk = buffer(CHUNK);
+
+/** One end of a pipe in this process, closed when the test ends at the latest. */
+export class End {
+	#open = true;
+
+	constructor(readonly fd: number) {
+		afterwards(() => this.close());
+	}
+
+	close(): void {
+		if (!this.#open) return;
+		this.#open = false;
+		poller.interrupt(this.fd);
+		poller.close(this.fd);
+	}
+
+	/** Makes it one that a child may have: blocking, as the ends that a shell makes are. */
+	forChild(): number {
+		restoreFlags(this.fd, 0);
+		return this.fd;
+	}
+}
+
+/** The end that is written to. */
+export class WriteEnd extends End {
+	/** Writes all of `bytes`. Rejects with an error that has `errno` (EPIPE) where nobody reads any more. */
+	async write(bytes: Uint8Array): Promise<void> {
+		for (let at = 0; at < bytes.length; ) {
+			const wrote = libcWrite(this.fd, at ? bytes.subarray(at) : bytes, bytes.length - at);
+			if (wrote > 0) at += wrote;
+			else if (wrote === -EAGAIN) await poller.until(this.fd, EPOLLOUT);
+			else if (wrote !== -EINTR) throw callError(`cannot write to fd ${this.fd}`, wrote);
+		}
+	}
+
+	/** {@link write}, then {@link close}. */
+	async end(bytes: Uint8Array = Buffer.alloc(0)): Promise<void> {
+		await this.write(bytes);
+		this.close();
+	}
+}
+
+/** The end that is read from. */
+export class ReadEnd extends End {
+	/** Up to `most` bytes, as soon as there are any; undefined at the end. Valid until the next read of any pipe. */
+	async take(most = CHUNK): Promise<Buffer | undefined> {
+		for (;;) {
+			const got = libcRead(this.fd, chunk, Math.min(most, CHUNK));
+			if (got > 0) return chunk.subarray(0, got);
+			if (got === 0) return undefined;
+			if (got === -EAGAIN) await poller.until(this.fd, EPOLLIN);
+			else if (got !== -EINTR) throw callError(`cannot read from fd ${this.fd}`, got);
+		}
+	}
+
+	/** Exactly `bytes` bytes. */
+	async exactly(bytes: number): Promise<Buffer> {
+		const result = Buffer.alloc(bytes);
+		for (let at = 0; at < bytes; ) {
+			const some = await this.take(bytes - at);
+			if (!some) throw new Error(`the pipe ended after ${at} of ${bytes} bytes`);
+			at += some.copy(result, at);
+		}
+		return result;
+	}
+
+	/** All up to the end, then closes. */
+	async all(): Promise<Buffer> {
+		const parts: Buffer[] = [];
+		for (let some: Buffer | undefined; (some = await this.take()); ) parts.push(Buffer.from(some));
+		this.close();
+		return Buffer.concat(parts);
+	}
+
+	/** How many bytes come up to the end, then closes. */
+	async count(): Promise<number> {
+		let bytes = 0;
+		for (let some: Buffer | undefined; (some = await this.take()); ) bytes += some.length;
+		this.close();
+		return bytes;
+	}
+}
+
+/** A new pipe. */
+export function pipe(): { readEnd: ReadEnd; writeEnd: WriteEnd } {
+	const ends = makePipe();
+	if (typeof ends === 'number') throw new Error(`cannot make a pipe: ${must(ends, 'pipe2')}`);
+	return { readEnd: new ReadEnd(ends.readEnd), writeEnd: new WriteEnd(ends.writeEnd) };
+}
+
+/** A pipe that holds `bytes` and ends: what a child reads. */
+export function pipeOf(bytes: Uint8Array): ReadEnd {
+	const { readEnd, writeEnd } = pipe();
+	// A child that stops reading is what some tests want; it shows in how the child ends.
+	writeEnd.end(bytes).catch(() => writeEnd.close());
+	return readEnd;
+}

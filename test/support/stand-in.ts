@@ -1,0 +1,148 @@
+/**
+ * A stand-in for CRIU: both sides of its image socket, as CRIU speaks them (a request, then one byte that carries the
+ * streamer's end of a fresh pipe). Messages are encoded by hand, so that a mistake in proto/ is no mistake here.
+ */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { write as libcWrite } from '../../src/libc/calls.js';
+import { callError, EAGAIN, ECONNREFUSED, ENOENT } from '../../src/libc/errno.js';
+import { Receiver, sendFds } from '../../src/libc/message.js';
+import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
+import { connectUnix } from '../../src/libc/unix-socket.js';
+import { End, pipe, type ReadEnd, type WriteEnd } from './pipe.js';
+import { until } from './until.js';
+
+/** `{ filename = 1 }` with its length before it; the length of a name is a varint. */
+export function requestFor(name: string | Uint8Array): Buffer {
+	const bytes = Buffer.from(name as string);
+	const size = bytes.length < 0x80 ? [bytes.length] : [(bytes.length & 0x7f) | 0x80, bytes.length >> 7];
+	const message = Buffer.concat([Buffer.from([0x0a, ...size]), bytes]);
+	const length = Buffer.alloc(4);
+	length.writeUInt32LE(message.length);
+	return Buffer.concat([length, message]);
+}
+
+/** CRIU's connection, with what both sides share. */
+class Connection extends End {
+	/** CRIU serialises its requests by a lock: so do these. */
+	#turn: Promise<unknown> = Promise.resolve();
+
+	/** Connects as soon as the socket is there. */
+	static async to(path: string): Promise<number> {
+		return until(`the socket ${path}`, () => {
+			const fd = connectUnix(path);
+			if (fd >= 0) return fd;
+			if (fd !== -ENOENT && fd !== -ECONNREFUSED && fd !== -EAGAIN)
+				throw callError(`cannot connect to ${path}`, fd);
+			return undefined;
+		});
+	}
+
+	protected inTurn<T>(work: () => Promise<T>): Promise<T> {
+		const result = this.#turn.then(work);
+		this.#turn = result.catch(() => undefined);
+		return result;
+	}
+
+	/** Sends raw bytes: for what CRIU would never say, too. */
+	async send(bytes: Uint8Array): Promise<void> {
+		for (let at = 0; at < bytes.length; ) {
+			const sent = libcWrite(this.fd, bytes.subarray(at), bytes.length - at);
+			if (sent >= 0) at += sent;
+			else if (sent === -EAGAIN) await poller.until(this.fd, EPOLLOUT);
+			else throw callError('the streamer took no request', sent);
+		}
+	}
+
+	/** Sends one byte with `ends`, which the streamer owns from then on. */
+	async sendEnds(...ends: End[]): Promise<void> {
+		for (;;) {
+			const sent = sendFds(
+				this.fd,
+				Buffer.of(0),
+				ends.map(({ fd }) => fd),
+			);
+			if (sent === 1) break;
+			if (sent !== -EAGAIN) throw callError('the streamer took no pipe', sent);
+			await poller.until(this.fd, EPOLLOUT);
+		}
+		for (const end of ends) end.close();
+	}
+}
+
+/** What `criu dump --stream` does with its socket. */
+export class StandInDump extends Connection {
+	static async connect(work: string): Promise<StandInDump> {
+		return new StandInDump(await Connection.to(join(work, 'streamer-capture.sock')));
+	}
+
+	/** Opens the image file `name`; the caller writes and closes it. */
+	file(name: string): Promise<WriteEnd> {
+		return this.inTurn(async () => {
+			const { readEnd, writeEnd } = pipe();
+			readEnd.forChild();
+			await this.send(requestFor(name));
+			await this.sendEnds(readEnd);
+			return writeEnd;
+		});
+	}
+
+	/** A whole image file. */
+	async put(name: string, content: Uint8Array | string): Promise<void> {
+		await (await this.file(name)).end(Buffer.from(content as string));
+	}
+
+	/** Files, inventory.img at last, as CRIU does when a dump succeeded, and the end of the connection. */
+	async finish(files: Record<string, Uint8Array | string> = {}): Promise<void> {
+		for (const [name, content] of Object.entries(files)) await this.put(name, content);
+		await this.put('inventory.img', 'inventory');
+		this.close();
+	}
+}
+
+/** What `criu restore --stream` does with its socket. */
+export class StandInRestore extends Connection {
+	readonly #receiver = new Receiver(6);
+
+	static async connect(work: string): Promise<StandInRestore> {
+		return new StandInRestore(await Connection.to(join(work, 'streamer-serve.sock')));
+	}
+
+	/** The image file `name`, for the caller to read and close; undefined where the image has none. */
+	open(name: string): Promise<ReadEnd | undefined> {
+		return this.inTurn(async () => {
+			await this.send(requestFor(name));
+			// The reply is its length (2), and { exists = 1 }.
+			const reply = await this.#receive(6);
+			if (reply.readUInt32LE(0) !== 2 || reply[4] !== 0x08)
+				throw new Error(`no reply: ${reply.toString('hex')}`);
+			if (reply[5] === 0) return undefined;
+			const { readEnd, writeEnd } = pipe();
+			writeEnd.forChild();
+			await this.sendEnds(writeEnd);
+			return readEnd;
+		});
+	}
+
+	/** The content of `name`; undefined where the image has no such file. */
+	async read(name: string): Promise<Buffer | undefined> {
+		return (await this.open(name))?.all();
+	}
+
+	async #receive(bytes: number): Promise<Buffer> {
+		let reply = Buffer.alloc(0);
+		while (reply.length < bytes) {
+			const { bytes: got } = this.#receiver.receive(this.fd);
+			if (got === -EAGAIN) await poller.until(this.fd, EPOLLIN);
+			else if (got < 0) throw callError('the streamer gave no reply', got);
+			else if (got === 0) throw new Error('the streamer closed the connection');
+			else reply = Buffer.concat([reply, this.#receiver.data.subarray(0, got)]);
+		}
+		return reply;
+	}
+}
+
+/** Folders that hold nothing but what the test put there show that nothing else was made. */
+export function namesIn(folder: string): string[] {
+	return readdirSync(folder).sort();
+}

@@ -1,0 +1,19 @@
+/** Waiting for conditions: no test depends on how long something takes, only on that it happens. */
+
+/** Far longer than anything here needs on the slowest machine: it ends a test that would hang. */
+const SECONDS = 120;
+const LOOK_MILLIS = 10;
+
+/** The first value of `condition` that is neither undefined nor false. `what` is for the error: "the socket". */
+export async function until<T>(
+	what: string,
+	condition: () => T | undefined | false | Promise<T | undefined | false>,
+	seconds = SECONDS,
+): Promise<T> {
+	for (const end = Date.now() + seconds * 1000; ; ) {
+		const value = await condition();
+		if (value !== undefined && value !== false) return value;
+		if (Date.now() > end) throw new Error(`waited ${seconds} seconds in vain for ${what}`);
+		await new Promise((resolve) => setTimeout(resolve, LOOK_MILLIS));
+	}
+}
