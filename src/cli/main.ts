@@ -2,10 +2,7 @@
 import yargs from 'yargs';
 import { describeError, UsageError } from '../errors.js';
 import { type Command, definitions, type Options, readOptions } from './options.js';
-import { version } from './version.js';
-
-/** Starts the messages of both bins: the name that CRIU's tools call. */
-export const PROGRAM = 'criu-image-streamer';
+import { PROGRAM, version } from './version.js';
 
 const commands: Record<Command, string> = {
 	capture: 'Take the images of a dump from CRIU, and write them as a stream',
@@ -23,7 +20,10 @@ export async function main(args: string[]): Promise<number> {
 		return 0;
 	} catch (error) {
 		const usage = error instanceof UsageError;
-		process.stderr.write(`${PROGRAM}: ${describeError(error)}${usage ? `\nTry '${PROGRAM} --help'.` : ''}\n`);
+		const { flushLines, linesTo, sayLine } = await import('../log.js');
+		sayLine(describeError(error));
+		if (usage) linesTo(2).write(`Try '${PROGRAM} --help'.\n`);
+		await flushLines();
 		return usage ? 2 : 1;
 	}
 }

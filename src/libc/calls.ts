@@ -73,6 +73,7 @@ export const ioctl = define<[fd: Fd, request: number, value: Memory | Int32Array
 	'int ioctl(int fd, uint64_t request, void *value)',
 );
 export const dup = define<[fd: Fd]>('int dup(int fd)');
+export const dup2 = define<[fd: Fd, to: Fd]>('int dup2(int fd, int to)');
 export const memfdCreate = define<[name: string, flags: number]>(
 	'int memfd_create(const char *name, uint32_t flags)',
 );
@@ -108,6 +109,10 @@ export const sendmsg = define<[fd: Fd, message: Memory, flags: number]>(
 	'intptr_t sendmsg(int fd, void *m, int flags)',
 );
 
+/** `fds` holds one struct pollfd (int fd, short events, short revents) for each; `millis` must be 0: nothing may block. */
+export const poll = define<[fds: Memory, count: number, millis: 0]>(
+	'int poll(void *fds, unsigned long count, int millis)',
+);
 export const epollCreate1 = define<[flags: number]>('int epoll_create1(int flags)');
 export const epollCtl = define<[epoll: Fd, operation: number, fd: Fd, event: Memory]>(
 	'int epoll_ctl(int epfd, int op, int fd, void *event)',
@@ -130,3 +135,5 @@ export const setrlimit = define<[resource: number, limits: BigUint64Array]>(
 	'int setrlimit(int resource, const void *limits)',
 );
 export const flock = define<[fd: Fd, operation: number]>('int flock(int fd, int operation)');
+/** Ends the process at once: process.exit waits for Node's threads, and one of them may be stuck in a call. */
+export const exitNow = define<[status: number]>('int _exit(int status)');

@@ -9,8 +9,17 @@ import { getSystemErrorMap } from 'node:util';
 
 export const { EAGAIN, EINTR, EPIPE, ECONNRESET, EBADF, EINVAL, ENOMEM, EMFILE, ENFILE, ENOSPC, EPERM } =
 	constants.errno;
-export const { EEXIST, ENOENT, ECONNREFUSED, EADDRINUSE, ENOTSOCK, EOPNOTSUPP, ENAMETOOLONG, EINPROGRESS } =
-	constants.errno;
+export const {
+	EEXIST,
+	ENOENT,
+	ECONNREFUSED,
+	EADDRINUSE,
+	ENOTSOCK,
+	EOPNOTSUPP,
+	ENAMETOOLONG,
+	EINPROGRESS,
+	EPROTOTYPE,
+} = constants.errno;
 
 /** The words for `errno` (positive or negative): "no space left on device (ENOSPC)". */
 export function errnoText(errno: number): string {

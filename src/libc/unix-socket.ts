@@ -22,11 +22,12 @@ import {
 	O_RDONLY,
 	SO_PEERCRED,
 	SOCK_CLOEXEC,
+	SOCK_DGRAM,
 	SOCK_NONBLOCK,
 	SOCK_STREAM,
 	SOL_SOCKET,
 } from './constants.js';
-import { EAGAIN, ECONNREFUSED, ENOENT, errnoText, must } from './errno.js';
+import { EAGAIN, ECONNREFUSED, ENOENT, EPROTOTYPE, errnoText, must } from './errno.js';
 
 /** Flags of a listening socket in /proc/net/unix (__SO_ACCEPTCON). */
 const LISTENING = 0x10000;
@@ -57,9 +58,8 @@ function address(path: string): Buffer {
 	return result;
 }
 
-function unixSocket(): number {
-	const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-	return must(socket(AF_UNIX, type, 0), 'cannot create a UNIX socket');
+function unixSocket(type = SOCK_STREAM): number {
+	return must(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'cannot create a UNIX socket');
 }
 
 /**
@@ -127,8 +127,17 @@ function ownerByConnection(path: string): string | undefined {
 	return describe(pid);
 }
 
+/** Whether a process has the stream socket at `path`: one of another type cannot connect to it, and the error tells. */
+function isAlive(path: string): boolean {
+	const fd = unixSocket(SOCK_DGRAM);
+	const result = withAddress(path, (to) => connect(fd, to, to.length));
+	close(fd);
+	return result === -EPROTOTYPE;
+}
+
 /** Who listens on `path` according to /proc/net/unix, which knows sockets by the path they were bound to. */
 function ownerByTable(path: string): string | undefined {
+	if (!isAlive(path)) return undefined;
 	const wanted = realpathSync(dirname(path));
 	const name = basename(path);
 	const isIt = (bound: string) =>
@@ -143,7 +152,7 @@ function ownerByTable(path: string): string | undefined {
 			return pid === undefined ? 'another process' : describe(pid);
 		}
 	}
-	return undefined;
+	return 'another process';
 }
 
 function folderOf(bound: string, pid: number | undefined): string | undefined {

@@ -1,0 +1,92 @@
+/**
+ * --daemon. Node cannot fork, so the foreground process starts the same command once more in a session of its own, hands
+ * every descriptor on under its number, and waits until that one is ready or has failed.
+ *
+ * Until it is ready the daemon writes to the foreground's stderr, so that a start that fails is explained where the user
+ * looks. Paths go on working: the current folder stays what it was.
+ */
+import { spawn } from 'node:child_process';
+import { fstatSync } from 'node:fs';
+import { constants } from 'node:os';
+import type { Options } from '../cli/options.js';
+import { atSuddenEnd, endNow } from '../leftovers.js';
+
+/** Says to the daemon what it is: `ready:FD` and, with a socket from systemd, `,criu:FD`. */
+const MARK = 'CRIU_STREAMER_DAEMON';
+/** Ends the foreground process with status 0. */
+export const READY = Buffer.of(0);
+/** In place of an exit status: the daemon is ready, and goes on. */
+const UP = -1;
+
+/** What the daemon has from its foreground process. */
+export interface Detached {
+	/** Takes {@link READY}; closing it without is a failure. */
+	readyFd: number;
+	/** A socket that systemd gave to the foreground. */
+	criuFd: number | undefined;
+}
+
+/** In the daemon: what it was given. Undefined in a process that the user started. */
+export function takeDetached(): Detached | undefined {
+	const mark = /^ready:(\d+)(?:,criu:(\d+))?$/.exec(process.env[MARK] ?? '');
+	delete process.env[MARK];
+	return mark ? { readyFd: Number(mark[1]), criuFd: mark[2] ? Number(mark[2]) : undefined } : undefined;
+}
+
+/** In the foreground: starts the daemon, waits for it, and ends this process with 0, or with the daemon's own status. */
+export async function detach(options: Options, criuFd: number | undefined): Promise<never> {
+	const fds = descriptorsOf(options);
+	if (criuFd !== undefined) fds.set(criuFd, 'LISTEN_FDS');
+	for (const [fd, name] of fds) if (!isOpen(fd)) throw new Error(`${name}: fd ${fd} is not open`);
+	const readyFd = Math.max(2, ...fds.keys()) + 1;
+	const stdio = Array.from({ length: readyFd + 1 }, (_, fd): number | 'ignore' | 'pipe' => {
+		if (fd === readyFd) return 'pipe';
+		return fds.has(fd) || fd === 2 ? fd : 'ignore';
+	});
+	const mark = `ready:${readyFd}${criuFd === undefined ? '' : `,criu:${criuFd}`}`;
+	const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+		detached: true,
+		stdio,
+		env: { ...process.env, [MARK]: mark },
+	});
+	const letGo = atSuddenEnd(() => child.kill('SIGTERM'));
+	const status = await new Promise<number>((resolve, reject) => {
+		child.once('error', (error) => reject(new Error('cannot start the daemon', { cause: error })));
+		child.once('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
+		child.stdio[readyFd]?.once('data', () => resolve(UP));
+	});
+	letGo();
+	// A daemon that ended before it was ready has not done what it was asked, whatever it says.
+	return endNow(status === UP ? 0 : status || 1);
+}
+
+/** The user's descriptors that the command uses, with the option that names each. */
+export function descriptorsOf(options: Options): Map<number, string> {
+	const fds = new Map<number, string>();
+	const { shardFds, connect, listen, extFiles, progressFd, statusFd, criuFd } = options;
+	fds.set(progressFd, progressFd === 2 ? 'stderr' : '--progress-fd');
+	for (const fd of shardFds ?? []) fds.set(fd, '--shard-fds');
+	for (const { fd } of extFiles) fds.set(fd, '--ext-file-fds');
+	if (statusFd !== undefined) fds.set(statusFd, '--status-fd');
+	if (criuFd !== undefined) fds.set(criuFd, '--criu-fd');
+	if (!shardFds && !connect.length && !listen.length) {
+		if (options.command === 'capture') fds.set(1, 'stdout');
+		else fds.set(0, 'stdin');
+	}
+	// A shell's <(command) is the path of a descriptor.
+	for (const value of Object.values(options)) {
+		const fd = typeof value === 'string' && /^\/(?:dev|proc\/self)\/fd\/(\d+)$/.exec(value)?.[1];
+		if (fd) fds.set(Number(fd), value);
+	}
+	return fds;
+}
+
+/** Whether `fd` is a descriptor of this process. */
+export function isOpen(fd: number): boolean {
+	try {
+		fstatSync(fd);
+		return true;
+	} catch {
+		return false;
+	}
+}

@@ -1,0 +1,153 @@
+/** Everything around a command that is not the image: its folder, its socket for CRIU, its log, its beginning and end. */
+import { closeSync, constants, openSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { Options } from '../cli/options.js';
+import { describeError, UsageError } from '../errors.js';
+import { endInOrder, leaves, remove } from '../leftovers.js';
+import { close, dup2, write } from '../libc/calls.js';
+import { errnoText } from '../libc/errno.js';
+import { poller } from '../libc/poller.js';
+import { listenUnix } from '../libc/unix-socket.js';
+import { flushLines, forgetLines, linesTo } from '../lines.js';
+import { type Log, makeLog, stderrIsLog } from '../log.js';
+import { checkWritable, openWorkDir } from '../work-dir.js';
+import { type Detached, descriptorsOf, detach, isOpen, READY, takeDetached } from './detach.js';
+import { checkHandedOver, takeActivation } from './handed-over.js';
+import { writePidfile } from './pidfile.js';
+
+/** Where CRIU comes from: a listening socket, which the session closes, or a connection, which the caller owns. */
+export type CriuSocket = { kind: 'listening'; fd: number; path?: string } | { kind: 'connected'; fd: number };
+
+export interface Session {
+	/** Absolute. */
+	readonly workDir: string;
+	readonly log: Log;
+	/**
+	 * The socket for CRIU, non-blocking: made in the work dir, or the one that was handed over. CRIU may come as soon as it
+	 * is there, so for a replay it is asked for when the image is here.
+	 */
+	openCriuSocket(): Promise<CriuSocket>;
+	/** The command is up: --status-fd gets its NUL, and the foreground of --daemon returns 0. */
+	ready(): Promise<void>;
+	/** Removes the socket and the pidfile, and writes `error`, which ended the command, to the log file. Safe to call twice. */
+	close(error?: unknown): Promise<void>;
+}
+
+/**
+ * Begins the command of `options`, whose socket for CRIU is `socketName` in the work dir (undefined: it needs none). With
+ * --daemon this returns in the daemon only. Signals and unexpected errors end the process in order from here on.
+ */
+export async function openSession(options: Options, socketName: string | undefined): Promise<Session> {
+	endInOrder();
+	const detached = takeDetached();
+	const activated = detached ? detached.criuFd : takeActivation();
+	checkWatchers(options);
+	const handedOver = options.criuFd ?? activated;
+	const kind =
+		handedOver === undefined
+			? undefined
+			: checkHandedOver(handedOver, options.criuFd === undefined ? 'LISTEN_FDS' : '--criu-fd');
+	const workDir = openWorkDir(options.workDir);
+	if (socketName !== undefined && kind === undefined) checkWritable(workDir);
+	if (options.daemon && !detached) return await detach(options, activated);
+
+	const logFd = options.logFile === undefined ? undefined : openLogFile(resolve(workDir, options.logFile));
+	const log = makeLog(options.verbosity, logFd);
+	const pidfile = options.pidfile === undefined ? undefined : resolve(workDir, options.pidfile);
+	if (pidfile) writePidfile(pidfile);
+
+	let listener: { fd: number; path?: string } | undefined;
+	let closed = false;
+	let left = false;
+	return {
+		workDir,
+		log,
+
+		async openCriuSocket() {
+			if (handedOver !== undefined && kind === 'connected') return { kind, fd: handedOver };
+			if (handedOver !== undefined) listener = { fd: handedOver };
+			else {
+				const path = join(workDir, socketName!);
+				listener = { fd: listenUnix(path, 'table'), path };
+				leaves(path);
+			}
+			return { kind: 'listening', ...listener };
+		},
+
+		async ready() {
+			if (options.statusFd !== undefined) await giveStatus(options.statusFd);
+			if (!detached || left) return;
+			left = true;
+			await leaveForeground(detached, options, logFd);
+		},
+
+		async close(error) {
+			if (closed) return;
+			closed = true;
+			// In this order: once nobody listens another streamer may take the path.
+			if (listener?.path) remove(listener.path);
+			if (listener) poller.close(listener.fd);
+			if (pidfile) remove(pidfile);
+			if (error !== undefined && logFd !== undefined && !left) log.error(describeError(error));
+			await flushLines();
+			if (logFd === undefined) return;
+			await forgetLines(logFd);
+			closeSync(logFd);
+		},
+	};
+}
+
+/** Who watches must be there at the start, though it may go away; what --status-fd names is closed, so it is nothing else. */
+function checkWatchers(options: Options): void {
+	const { statusFd, progressFd } = options;
+	if (!isOpen(progressFd)) throw new Error(`--progress-fd: fd ${progressFd} is not open`);
+	if (statusFd === undefined) return;
+	const other = descriptorsOf({ ...options, statusFd: undefined }).get(statusFd);
+	if (other) throw new UsageError(`--status-fd: fd ${statusFd} is used by ${other} already`);
+	if (!isOpen(statusFd)) throw new Error(`--status-fd: fd ${statusFd} is not open`);
+}
+
+function openLogFile(path: string): number {
+	const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;
+	try {
+		// Of a FIFO without a reader the open fails rather than waits.
+		return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600);
+	} catch (error) {
+		const { errno } = error as NodeJS.ErrnoException;
+		throw new Error(`cannot open the log file ${path}: ${errnoText(errno ?? 0)}`);
+	}
+}
+
+/** One NUL and the end, as CRIU's services tell that they are up. */
+async function giveStatus(fd: number): Promise<void> {
+	linesTo(fd).write('\0');
+	await forgetLines(fd);
+	// The next file opened would be stdin, stdout or stderr to everybody else.
+	if (fd <= 2) silence(fd);
+	else close(fd);
+}
+
+/** The daemon's stderr becomes the log, or nothing, and the foreground process ends. */
+async function leaveForeground(
+	{ readyFd }: Detached,
+	options: Options,
+	logFd: number | undefined,
+): Promise<void> {
+	const stream = [...(options.shardFds ?? []), ...options.extFiles.map(({ fd }) => fd)];
+	if (!stream.includes(2)) {
+		await forgetLines(2);
+		if (logFd === undefined) silence(2);
+		else {
+			dup2(logFd, 2);
+			stderrIsLog();
+		}
+	}
+	write(readyFd, READY, 1);
+	close(readyFd);
+}
+
+function silence(fd: number): void {
+	const nothing = openSync('/dev/null', 'r+');
+	dup2(nothing, fd);
+	closeSync(nothing);
+}

@@ -1,0 +1,56 @@
+/**
+ * Messages beside the image: to stderr, or with --log-file into a file like CRIU's, one line each. How much is told follows
+ * CRIU's -v: 0 nothing, 1 errors, 2 warnings, 3 what happens, 4 everything.
+ */
+import { PROGRAM } from './cli/version.js';
+import { linesTo } from './lines.js';
+
+export { flushLines, linesTo } from './lines.js';
+
+/** Where a command tells what it does. A call never throws, and never waits. */
+export interface Log {
+	/** Something failed. What ends the command is thrown instead, and reported once by its caller. */
+	error(text: string): void;
+	/** Something that the user should know, though it works. */
+	warn(text: string): void;
+	info(text: string): void;
+	debug(text: string): void;
+}
+
+const levels = ['error', 'warn', 'info', 'debug'] as const;
+type Level = (typeof levels)[number];
+const written = { error: 'Error', warn: 'Warn', info: 'Info', debug: 'Debug' };
+const spoken = { error: 'error', warn: 'warning', info: 'info', debug: 'debug' };
+
+/** A log of messages up to `verbosity` (0 to 4), to stderr or to the open file `fd`, which stays the caller's. */
+export function makeLog(verbosity: number, fd?: number): Log {
+	const file = fd === undefined ? undefined : linesTo(fd);
+	const at = (level: Level) => {
+		if (levels.indexOf(level) >= verbosity) return () => {};
+		if (file) return (text: string) => file.write(entry(level, text));
+		return (text: string) => sayLine(level === 'error' ? text : `${spoken[level]}: ${text}`);
+	};
+	return { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') };
+}
+
+let behindStderr = false;
+
+/** Of a daemon: what is said on stderr from now on goes to its log. */
+export function stderrIsLog(): void {
+	behindStderr = true;
+}
+
+/** Writes a line to stderr under the program's name; stderr may be gone, or full. */
+export function sayLine(text: string): void {
+	linesTo(2).write(behindStderr ? entry('error', text) : `${PROGRAM}: ${oneLine(text)}\n`);
+}
+
+/** With the seconds since the process started, as CRIU writes them: (00.012345). */
+function entry(level: Level, text: string): string {
+	const clock = (performance.now() / 1000).toFixed(6).padStart(9, '0');
+	return `(${clock}) ${written[level]}: ${oneLine(text)}\n`;
+}
+
+function oneLine(text: string): string {
+	return text.replace(/\p{Cc}+/gu, ' ');
+}
