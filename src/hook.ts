@@ -1,2 +1,126 @@
-#!/usr/bin/env node
-process.exitCode = 1;
+/**
+ * The action script for `criu dump` and `criu restore`: CRIU starts scripts/criu-streamer-hook, which starts this for the two
+ * actions that matter. CRIU connects to a streamer only once it is ready (pre-stream), and the application dies only once
+ * the stream is out (post-dump): if this fails, CRIU lets the application live.
+ *
+ * The application is frozen meanwhile, so nothing is loaded that this does not need.
+ */
+import { existsSync, realpathSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ask, type Reply } from './control/ask.js';
+import { controlSocketName, type Role } from './control/paths.js';
+import { commandLineOf, criuArguments, criuCommand } from './criu/command-line.js';
+import { describeError } from './errors.js';
+
+const DEFAULT_SECONDS = 600;
+/** setTimeout counts milliseconds in 31 bits. */
+const MOST_SECONDS = 2_000_000;
+/** How soon a streamer that starts is noticed. */
+const LOOK_MILLIS = 20;
+/** How soon the death of CRIU is noticed. */
+const CRIU_MILLIS = 1000;
+
+const LIVES = 'the application goes on running';
+
+async function main(): Promise<void> {
+	const action = process.env.CRTOOLS_SCRIPT_ACTION;
+	if (action !== 'pre-stream' && action !== 'post-dump') return;
+	const imageDir = process.env.CRTOOLS_IMAGE_DIR;
+	if (!imageDir) throw new Error('CRTOOLS_IMAGE_DIR is not set: this script is for CRIU’s --action-script');
+	const seconds = timeout(process.env.CRIU_STREAMER_TIMEOUT);
+	const name = realpathSync(imageDir);
+	// From inside, the path of the socket is short enough however long the folder's is.
+	process.chdir(imageDir);
+
+	const enough = new AbortController();
+	const timer = setTimeout(() => enough.abort(new Error(`within ${seconds} s`)), seconds * 1000);
+	// The folder is a descriptor of CRIU's, as /proc shows it: it goes when CRIU does.
+	const watch = setInterval(() => {
+		if (!existsSync(imageDir)) enough.abort(new Error('before CRIU was gone'));
+	}, CRIU_MILLIS);
+	try {
+		await (action === 'pre-stream' ? untilReady(name, imageDir, enough) : untilFinished(name, enough));
+	} finally {
+		clearTimeout(timer);
+		clearInterval(watch);
+	}
+}
+
+function timeout(text: string | undefined): number {
+	const seconds = text ? Number(text) : DEFAULT_SECONDS;
+	if (!(seconds > 0 && seconds <= MOST_SECONDS)) {
+		throw new Error(`CRIU_STREAMER_TIMEOUT=${text} is no number of seconds up to ${MOST_SECONDS}`);
+	}
+	return seconds;
+}
+
+/** Waits for a streamer, whichever of it and CRIU was started first. */
+async function untilReady(dir: string, imageDir: string, enough: AbortController): Promise<void> {
+	const roles = rolesFor(imageDir);
+	while (!enough.signal.aborted) {
+		for (const role of roles) {
+			const reply = await ask(controlSocketName(role), { ready: {} }, enough.signal);
+			if (reply.kind === 'done') return;
+			if (enough.signal.aborted) break;
+			if (reply.kind === 'failed') throw new Error(`${named(role)} in ${dir} failed: ${reply.reason}`);
+			if (reply.kind === 'lost')
+				throw new Error(`${named(role)} in ${dir} ended before its socket was ready`);
+		}
+		await delay(LOOK_MILLIS);
+	}
+	const who = roles.map(named).join(' or ');
+	throw new Error(
+		`${who} was not ready in ${dir} ${describeError(enough.signal.reason)}: start it with --work-dir ${dir}, ` +
+			'or set CRIU_STREAMER_TIMEOUT to wait longer',
+	);
+}
+
+/** Who must be there. Over RPC CRIU's command line does not tell: whoever is ready. */
+function rolesFor(imageDir: string): Role[] {
+	const pid = Number(/^\/proc\/(\d+)\//.exec(imageDir)?.[1] ?? 0);
+	const argv = commandLineOf(pid);
+	const title = /^criu: (\S+)/.exec(argv[0] ?? '')?.[1];
+	const command = title ?? criuCommand(criuArguments(argv) ?? []);
+	if (command === 'restore') return ['serve'];
+	return command?.endsWith('dump') || command === 'cpuinfo' ? ['capture'] : ['capture', 'serve'];
+}
+
+function named(role: Role): string {
+	return role === 'capture' ? 'criu-image-streamer capture' : 'criu-image-streamer extract (or serve)';
+}
+
+/** Waits until the capture has every byte out, as far as it can know. Throws where the image is, or may be, lost. */
+async function untilFinished(dir: string, enough: AbortController): Promise<void> {
+	const reply = await ask(controlSocketName('capture'), { finished: {} }, enough.signal);
+	if (reply.kind === 'done') return;
+	throw new Error(`${enough.signal.aborted ? tooLate(enough.signal.reason) : lost(reply, dir)}; ${LIVES}`);
+}
+
+function tooLate(reason: unknown): string {
+	return (
+		`the stream was not out ${describeError(reason)}, and is given up: look for what reads it so slowly, ` +
+		'or set CRIU_STREAMER_TIMEOUT to wait longer'
+	);
+}
+
+function lost(reply: Reply, dir: string): string {
+	switch (reply.kind) {
+		case 'failed':
+			return `the capture in ${dir} failed: ${reply.reason}`;
+		case 'lost':
+			return `the capture in ${dir} was ended before the stream was out`;
+		default:
+			return (
+				`no capture is in ${dir}, so nobody can say that the stream is out: see what the capture said when it ended, ` +
+				'and give this script only to a dump with --stream into that folder'
+			);
+	}
+}
+
+try {
+	await main();
+	process.exitCode = 0;
+} catch (error) {
+	process.stderr.write(`criu-image-streamer: ${describeError(error)}\n`);
+	process.exitCode = 1;
+}

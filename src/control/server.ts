@@ -34,12 +34,13 @@ export class ControlServer {
 	/** Each client, with what it waits to hear. */
 	readonly #clients = new Map<Socket, Set<Subject>>();
 	readonly #answers = new Map<Subject, Buffer>();
+	readonly #givenUp = new AbortController();
 	#failed = false;
 	#closed = false;
 
 	constructor(workDir: string, role: Role) {
 		this.path = join(workDir, controlSocketName(role));
-		this.#server = createServer((client) => this.#serve(client));
+		this.#server = createServer({ allowHalfOpen: true }, (client) => this.#serve(client));
 		this.#server.maxConnections = MOST_CLIENTS;
 		// Out of descriptors, for one: whoever asks finds no answer, and fails as it should.
 		this.#server.on('error', () => {});
@@ -47,13 +48,25 @@ export class ControlServer {
 		this.#server.unref();
 	}
 
+	/**
+	 * Aborted, with an error as its reason, when a script that waits for the end of the stream leaves: it failed, so CRIU lets
+	 * the application run on, and pages that are still on their way as references change. The stream must not be completed.
+	 */
+	get givenUp(): AbortSignal {
+		return this.#givenUp.signal;
+	}
+
 	/** CRIU can connect: scripts that wait for that go on. */
 	criuSocketReady(): void {
 		this.#decide('ready', { done: {} });
 	}
 
-	/** Every byte is out (and, where it can be known, received): scripts let CRIU end the application. */
+	/**
+	 * Every byte is out (and, where it can be known, received): scripts let CRIU end the application. Throws where a script
+	 * has {@link givenUp} before: then the application runs on.
+	 */
 	finish(): void {
+		this.givenUp.throwIfAborted();
 		this.#decide('finished', { done: {} });
 	}
 
@@ -112,12 +125,26 @@ export class ControlServer {
 		client.write(this.#answers.get(subject)!);
 	}
 
+	#giveUp(): void {
+		const reason = 'the action script ended before the stream was out, so the application runs on';
+		this.#givenUp.abort(new Error(reason));
+		this.fail(reason);
+	}
+
 	#serve(client: Socket): void {
 		const asked = new Set<Subject>();
 		const messages = new Deframer('an action script', MOST_QUESTION_BYTES);
 		client.unref();
 		this.#clients.set(client, asked);
-		client.on('close', () => this.#clients.delete(client));
+		// A script that gives up ends its side first and reads on: it learns whether it was too late to.
+		client.on('end', () => {
+			if (asked.has('finished')) this.#giveUp();
+			client.end();
+		});
+		client.on('close', () => {
+			this.#clients.delete(client);
+			if (asked.has('finished')) this.#giveUp();
+		});
 		client.on('error', () => client.destroy());
 		client.setTimeout(QUESTION_MILLIS, () => {
 			if (asked.size === 0) client.destroy();

@@ -1,0 +1,49 @@
+/** The command line of a running CRIU, from which a streamer and its action script tell what CRIU is about to do. */
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+
+const commands = [
+	'dump',
+	'pre-dump',
+	'restore',
+	'cpuinfo',
+	'swrk',
+	'service',
+	'page-server',
+	'lazy-pages',
+	'check',
+	'dedup',
+	'exec',
+	'show',
+];
+
+/** The arguments of process `pid`, its name first; none where it is gone, a zombie, or not ours to read. */
+export function commandLineOf(pid: number): string[] {
+	try {
+		return splitNuls(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+	} catch {
+		return [];
+	}
+}
+
+/** Splits what /proc shows of arguments and environments: each ends with a NUL. */
+export function splitNuls(text: string): string[] {
+	return text.replace(/\0+$/, '').split('\0');
+}
+
+/** What follows the name of CRIU in `argv`; undefined where it is not CRIU's. It may have been started through ld.so. */
+export function criuArguments(argv: string[]): string[] | undefined {
+	const isCriu = (word: string) => /^criu([-._\d]|$)/.test(basename(word));
+	const loader = /^ld(-|\.so|64)/.test(basename(argv[0] ?? ''));
+	const at = loader ? argv.findIndex((word, i) => i > 0 && isCriu(word)) : isCriu(argv[0] ?? '') ? 0 : -1;
+	return at < 0 ? undefined : argv.slice(at + 1);
+}
+
+/**
+ * The command in CRIU's arguments. A word that is a command's name may also be the value of an option (-D dump), and which
+ * options have values depends on CRIU's version: undefined unless all such words are the same.
+ */
+export function criuCommand(args: string[]): string | undefined {
+	const found = new Set(args.filter((word) => commands.includes(word)));
+	return found.size === 1 ? [...found][0] : undefined;
+}
