@@ -7,6 +7,7 @@
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { PROGRAM } from './cli/version.js';
 import { ask, type Reply } from './control/ask.js';
 import { controlSocketName, type Role } from './control/paths.js';
 import { commandLineOf, criuArguments, criuCommand } from './criu/command-line.js';
@@ -86,7 +87,7 @@ function rolesFor(imageDir: string): Role[] {
 }
 
 function named(role: Role): string {
-	return role === 'capture' ? 'criu-image-streamer capture' : 'criu-image-streamer extract (or serve)';
+	return role === 'capture' ? `${PROGRAM} capture` : `${PROGRAM} extract (or serve)`;
 }
 
 /** Waits until the capture has every byte out, as far as it can know. Throws where the image is, or may be, lost. */
@@ -121,6 +122,6 @@ try {
 	await main();
 	process.exitCode = 0;
 } catch (error) {
-	process.stderr.write(`criu-image-streamer: ${describeError(error)}\n`);
+	process.stderr.write(`${PROGRAM}: ${describeError(error)}\n`);
 	process.exitCode = 1;
 }

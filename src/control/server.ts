@@ -4,10 +4,10 @@
  *
  * Node's net does the talking, on a socket that libc/unix-socket.ts bound: 0600, under a path of any length.
  */
-import { unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { leaves, remove } from '../leftovers.js';
 import { listenUnix } from '../libc/unix-socket.js';
 import { control } from '../proto/messages.js';
 import { Deframer, frame } from '../wire/frame.js';
@@ -45,6 +45,7 @@ export class ControlServer {
 		// Out of descriptors, for one: whoever asks finds no answer, and fails as it should.
 		this.#server.on('error', () => {});
 		this.#server.listen({ fd: listenUnix(this.path, 'connection') });
+		leaves(this.path);
 		this.#server.unref();
 	}
 
@@ -95,11 +96,7 @@ export class ControlServer {
 	async close(): Promise<void> {
 		if (this.#closed) return;
 		this.#closed = true;
-		try {
-			unlinkSync(this.path);
-		} catch {
-			// Somebody else removed it.
-		}
+		remove(this.path);
 		this.fail('the streamer was stopped');
 		this.#server.close();
 		const ended = [...this.#clients.keys()].map(
