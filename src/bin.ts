@@ -1,4 +1,5 @@
 #!/usr/bin/env node
 import { main } from './cli/main.js';
 
-process.exitCode = await main(process.argv.slice(2));
+// What a failed run was waiting for may never come: the process ends with its work.
+process.exit(await main(process.argv.slice(2)));

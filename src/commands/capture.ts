@@ -1,2 +1,82 @@
+/** capture: from a dumping CRIU to the shards, and no word of success before every byte is out. */
+import { capture } from '../capture/capture.js';
 import type { Options } from '../cli/options.js';
-export async function run(_options: Options): Promise<void> {}
+import { serveControl } from '../control/server.js';
+import { dumpKindOf } from '../criu/dump-kind.js';
+import { CAPTURE_SOCKET } from '../criu/socket.js';
+import { openSession } from '../daemon/session.js';
+import { asError, describeError } from '../errors.js';
+import { peerOf } from '../libc/unix-socket.js';
+import type { Log } from '../log.js';
+import { Progress } from '../progress.js';
+import { displayStats } from '../stats.js';
+import { openOutgoing } from '../transports/open.js';
+
+export async function run(options: Options): Promise<void> {
+	const session = await openSession(options, CAPTURE_SOCKET);
+	let failure: unknown;
+	try {
+		const control = serveControl(session.workDir, 'capture');
+		try {
+			const outgoing = await openOutgoing(options);
+			const progress = new Progress(options.progressFd);
+			try {
+				const criu = await session.openCriuSocket();
+				control.criuSocketReady();
+				await session.ready();
+				progress.socketInit();
+				const { summary, criuClosed } = await capture({
+					criu,
+					shards: outgoing.shards,
+					extFiles: options.extFiles,
+					references: (fd) => mayReference(options.zeroCopy, fd, session.log),
+					allowIncomplete: options.allowIncomplete,
+					signal: control.givenUp,
+					onStart: () => progress.checkpointStart(),
+				});
+				const { silent } = await orGivenUp(outgoing.received(), control.givenUp);
+				session.log.info(silent ? 'every byte is out' : 'the receiver has the whole image');
+				control.finish();
+				progress.transferred(summary);
+				if (options.displayStats) displayStats('captured', summary);
+				await control.linger(criuClosed);
+			} catch (error) {
+				const cause = (await outgoing.explain?.(asError(error))) ?? error;
+				control.fail(describeError(cause));
+				await outgoing.close(asError(cause));
+				throw cause;
+			}
+		} catch (error) {
+			control.fail(describeError(error));
+			throw error;
+		} finally {
+			await control.close();
+		}
+	} catch (error) {
+		failure = error;
+		throw error;
+	} finally {
+		await session.close(failure);
+	}
+}
+
+function mayReference(mode: Options['zeroCopy'], fd: number, log: Log): boolean {
+	if (mode !== 'auto') return mode === 'always';
+	const { references, why } = dumpKindOf(peerOf(fd).pid);
+	log.info(`${references ? 'moving pages without a copy' : 'copying pages'}: ${why}`);
+	return references;
+}
+
+/** The far end's word, unless the action script leaves before it comes. */
+async function orGivenUp<T>(word: Promise<T>, givenUp: AbortSignal): Promise<T> {
+	let leave!: () => void;
+	const left = new Promise<never>((_, reject) => {
+		leave = () => reject(givenUp.reason);
+		givenUp.addEventListener('abort', leave);
+	});
+	try {
+		return await Promise.race([word, left]);
+	} finally {
+		givenUp.removeEventListener('abort', leave);
+	}
+}

@@ -2,6 +2,7 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Options } from '../cli/options.js';
+import type { CriuSocket } from '../criu/socket.js';
 import { describeError, UsageError } from '../errors.js';
 import { endInOrder, leaves, remove } from '../leftovers.js';
 import { close, dup2, write } from '../libc/calls.js';
@@ -14,9 +15,6 @@ import { checkWritable, openWorkDir } from '../work-dir.js';
 import { type Detached, descriptorsOf, detach, isOpen, READY, takeDetached } from './detach.js';
 import { checkHandedOver, takeActivation } from './handed-over.js';
 import { writePidfile } from './pidfile.js';
-
-/** Where CRIU comes from: a listening socket, which the session closes, or a connection, which the caller owns. */
-export type CriuSocket = { kind: 'listening'; fd: number; path?: string } | { kind: 'connected'; fd: number };
 
 export interface Session {
 	/** Absolute. */

@@ -11,6 +11,7 @@ import {
 	SCM_RIGHTS,
 	SOL_SOCKET,
 } from './constants.js';
+import { EMFILE } from './errno.js';
 
 /** struct cmsghdr: size_t length, int level, int type. */
 const HEADER_BYTES = 16;
@@ -65,7 +66,11 @@ export class Receiver {
 			for (let i = at + HEADER_BYTES; rights && i + 4 <= at + size; i += 4) fds.push(control.readInt32LE(i));
 			at += Math.max(HEADER_BYTES, (size + 7) & ~7);
 		}
-		if (this.#message.readInt32LE(48) & MSG_CTRUNC && fds.length === 0) fds.length = 0;
+		// The kernel had no number left for a descriptor: the message is spoilt.
+		if (this.#message.readInt32LE(48) & MSG_CTRUNC) {
+			closeAll(fds);
+			return { bytes: -EMFILE, fds: [] };
+		}
 		return { bytes, fds };
 	}
 }

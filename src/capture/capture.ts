@@ -1,0 +1,195 @@
+/**
+ * A capture: takes the images of one dump from CRIU and writes them as a stream.
+ *
+ * Every image is a task of its own between two waits of the one poll set. The image is complete when inventory.img, which
+ * CRIU writes last, is at its end and no file is open; the socket may stay open for much longer (lazy pages).
+ */
+
+import type { ExtFile } from '../cli/options.js';
+import type { CriuConnection } from '../criu/connection.js';
+import { acceptCriu, type CriuSocket } from '../criu/socket.js';
+import { dup } from '../libc/calls.js';
+import { must } from '../libc/errno.js';
+import { isPipe, raiseFileLimit, setNonBlocking } from '../libc/pipes.js';
+import { poller } from '../libc/poller.js';
+import { Balance } from '../shards/balance.js';
+import type { Shard } from '../shards/shard.js';
+import { Stop } from '../stop.js';
+import { quoteName } from '../wire/image-name.js';
+import { type Source, sendImage } from './image-reader.js';
+
+/** CRIU writes it last, and only when everything else was written. */
+const LAST_IMAGE = 'inventory.img';
+/** Sent before the application is stopped, or all that there is (criu cpuinfo dump). */
+const CPUINFO = 'cpuinfo.img';
+
+export interface CaptureJob {
+	criu: CriuSocket;
+	shards: readonly Shard[];
+	extFiles: readonly ExtFile[];
+	/** Whether the images of the CRIU that is connected on `fd` may move by reference. */
+	references(fd: number): boolean;
+	/** Take an image without inventory.img for whole. */
+	allowIncomplete: boolean;
+	/** Ends the capture as failed, for the signal's reason. */
+	signal?: AbortSignal;
+	/** Called at the first image that is not cpuinfo.img: the application stands still. */
+	onStart(): void;
+}
+
+/** What a stream consisted of; `shards` in the order that they were given. */
+export interface StreamSummary {
+	shards: { bytes: number; millis: number }[];
+	files: number;
+}
+
+export interface Captured {
+	summary: StreamSummary;
+	/** Resolves when CRIU has closed its socket. */
+	criuClosed: Promise<void>;
+}
+
+/**
+ * Serves one dump. Resolves when the kernel has every byte of the stream; rejects, without an end of the image in the
+ * stream, when anything failed.
+ */
+export async function capture(job: CaptureJob): Promise<Captured> {
+	raiseFileLimit();
+	const stop = new Stop();
+	const run = new Run(job, stop);
+	const abort = () => stop.fail(job.signal?.reason);
+	job.signal?.addEventListener('abort', abort);
+	try {
+		const criu = await Promise.race([acceptCriu(job.criu, stop), stop.failed]);
+		return await Promise.race([run.serve(criu), stop.failed]);
+	} catch (error) {
+		stop.fail(error);
+		await run.end();
+		throw error;
+	} finally {
+		job.signal?.removeEventListener('abort', abort);
+	}
+}
+
+class Run {
+	readonly #shards: Balance;
+	readonly #open = new Set<string>();
+	readonly #names = new Set<string>();
+	/** All that still has to settle before the descriptors of this run are closed. */
+	readonly #tasks = new Set<Promise<void>>();
+	#criu: CriuConnection | undefined;
+	#started = 0;
+	#latest: string | undefined;
+	#whole!: () => void;
+	/** Resolves when inventory.img is at its end and nothing else is open. */
+	readonly #complete = new Promise<void>((resolve) => {
+		this.#whole = resolve;
+	});
+	#ended = false;
+
+	constructor(
+		readonly job: CaptureJob,
+		readonly stop: Stop,
+	) {
+		this.#shards = new Balance(job.shards, stop);
+	}
+
+	async serve(criu: CriuConnection): Promise<Captured> {
+		this.#criu = criu;
+		this.#started = performance.now();
+		const by = this.job.references(criu.fd) ? 'reference' : 'copy';
+		for (const { name, fd } of this.job.extFiles) this.#readExtFile(name, fd);
+		const requests = this.#task(this.#serveRequests(criu, by));
+		await Promise.race([this.#complete, requests.then(() => this.#whenNothingIsOpen())]);
+		this.#ended = true;
+		await this.#shards.endImage();
+		const millis = Math.round(performance.now() - this.#started);
+		const shards = this.#shards.writers.map(({ written }) => ({ bytes: written, millis }));
+		const criuClosed = requests.finally(() => criu.close());
+		criuClosed.catch(() => {});
+		return { summary: { shards, files: this.#names.size }, criuClosed };
+	}
+
+	/** Lets go of everything, after {@link Stop.fail}. */
+	async end(): Promise<void> {
+		await Promise.allSettled(this.#tasks);
+		this.#criu?.close();
+	}
+
+	async #serveRequests(criu: CriuConnection, by: Source['by']): Promise<void> {
+		let stands = false;
+		for (;;) {
+			const name = await criu.request();
+			if (name === undefined) break;
+			this.#claim(name);
+			if (!stands && name !== CPUINFO) {
+				stands = true;
+				this.#started = performance.now();
+				this.job.onStart();
+			}
+			this.#latest = name;
+			this.#read({ name, fd: await criu.pipe(name), by });
+		}
+		if (!this.#isWhole() && !this.job.allowIncomplete) throw this.#cutShort();
+	}
+
+	/** Whether what came is all that CRIU had to say. */
+	#isWhole(): boolean {
+		const images = this.#names.size - this.job.extFiles.length;
+		return this.#names.has(LAST_IMAGE) || (images === 1 && this.#names.has(CPUINFO));
+	}
+
+	#cutShort(): Error {
+		const last = this.#latest === undefined ? 'before the first file' : `after ${quoteName(this.#latest)}`;
+		return new Error(
+			`CRIU closed its socket ${last}, without ${LAST_IMAGE}: the dump failed, and so does the stream ` +
+				'(the reason is in CRIU’s log; --allow-incomplete takes such a stream for whole)',
+		);
+	}
+
+	#claim(name: string): void {
+		if (this.#ended) throw new Error(`CRIU sent ${quoteName(name)} after ${LAST_IMAGE}, which ends an image`);
+		if (this.#names.has(name))
+			throw new Error(`CRIU sent ${quoteName(name)} twice: an image has each file once`);
+		this.#names.add(name);
+		this.#open.add(name);
+	}
+
+	#readExtFile(name: string, fd: number): void {
+		this.#claim(name);
+		const own = must(dup(fd), `cannot read ${name} from fd ${fd}: is it open?`);
+		setNonBlocking(own);
+		// What comes out of a pipe of the user's belongs to nobody else; a file is read.
+		this.#read({ name, fd: own, by: isPipe(own) ? 'reference' : 'copy' });
+	}
+
+	#read(source: Source): void {
+		const reading = sendImage(source, this.#shards, this.stop).finally(() => poller.close(source.fd));
+		this.#task(
+			reading.then(() => {
+				this.#open.delete(source.name);
+				if (this.#open.size === 0 && this.#names.has(LAST_IMAGE)) this.#whole();
+				if (this.#open.size === 0) this.#idle?.();
+			}),
+		);
+	}
+
+	#idle: (() => void) | undefined;
+
+	#whenNothingIsOpen(): Promise<void> {
+		if (this.#open.size === 0) return Promise.resolve();
+		return new Promise((resolve) => {
+			this.#idle = resolve;
+		});
+	}
+
+	#task(task: Promise<void>): Promise<void> {
+		const settled = task
+			.catch((error) => this.stop.fail(error))
+			.finally(() => {
+				this.#tasks.delete(settled);
+			});
+		this.#tasks.add(settled);
+		return task;
+	}
+}

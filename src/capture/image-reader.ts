@@ -1,0 +1,124 @@
+/**
+ * One image of a dump: from the pipe that CRIU writes to the shards.
+ *
+ * A small file is read into memory and leaves with its markers in one write. A large one is moved by reference
+ * (capture/copied.ts has the other way, for applications that run on): data gathers in the pipe first, because a reader that
+ * takes every page as it comes fights CRIU for the lock of the pipe.
+ */
+import { read } from '../libc/calls.js';
+import { PAGE } from '../libc/constants.js';
+import { callError, EAGAIN, EINTR } from '../libc/errno.js';
+import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
+import { EPOLLIN, poller } from '../libc/poller.js';
+import type { Balance } from '../shards/balance.js';
+import { SMALL } from '../shards/writer.js';
+import type { Stop } from '../stop.js';
+import { sendCopied } from './copied.js';
+
+/** A file of the image on its way in. */
+export interface Source {
+	name: string;
+	/** Non-blocking, or a regular file. Whoever started the reading closes it. */
+	fd: number;
+	/** By reference: from a pipe whose pages nobody will write to again. */
+	by: 'reference' | 'copy';
+}
+
+/** While CRIU is filling its pipe, in microseconds: it writes half a pipe of 1 MiB in about so much. */
+const GATHER_MICROS = 100;
+/** Images of memory are large: they need no look at what comes first. */
+const PAGES = /^pages-/;
+
+/** Filled and emptied without anything happening between. */
+const scratch = Buffer.allocUnsafeSlow(SMALL);
+
+/** Sends the whole of `source` to the shards; resolves when its end was written. */
+export async function sendImage(source: Source, shards: Balance, stop: Stop): Promise<void> {
+	if (source.by === 'reference' && PAGES.test(source.name)) return sendByReference(source, shards, stop);
+	const kept: Buffer[] = [];
+	let size = 0;
+	for (;;) {
+		const got = read(source.fd, size ? scratch.subarray(size) : scratch, SMALL - size);
+		if (got > 0) {
+			size += got;
+			if (size < SMALL) continue;
+			const first = together(kept, size);
+			if (source.by === 'copy') return sendCopied(source, Buffer.from(first), shards, stop);
+			await sendSmall(source.name, first, shards, false);
+			return sendByReference(source, shards, stop);
+		}
+		if (got === 0) return sendSmall(source.name, together(kept, size), shards, true);
+		if (got !== -EAGAIN && got !== -EINTR) throw callError(`cannot read ${source.name}`, got);
+		if (got === -EINTR) continue;
+		keep(kept, size);
+		await readable(source.fd, stop);
+	}
+}
+
+/** Moves what the scratch has of a file out of the way of other files. */
+function keep(kept: Buffer[], size: number): void {
+	const before = kept.reduce((sum, { length }) => sum + length, 0);
+	if (size > before) kept.push(Buffer.from(scratch.subarray(before, size)));
+}
+
+function together(kept: Buffer[], size: number): Buffer {
+	let at = 0;
+	for (const part of kept) {
+		scratch.set(part, at);
+		at += part.length;
+	}
+	return scratch.subarray(0, size);
+}
+
+/** `data` may lie in the scratch: it is copied before anybody else can run. */
+function sendSmall(name: string, data: Buffer, shards: Balance, end: boolean): Promise<void> | undefined {
+	const held = shards.tryTake(data.length);
+	if (!held) return sendSmallLater(name, Buffer.from(data), shards, end);
+	shards.put(held, name, data, end);
+	shards.release(held);
+	return undefined;
+}
+
+async function sendSmallLater(name: string, data: Buffer, shards: Balance, end: boolean): Promise<void> {
+	const held = await shards.take(data.length);
+	shards.put(held, name, data, end);
+	shards.release(held);
+}
+
+async function sendByReference({ name, fd }: Source, shards: Balance, stop: Stop): Promise<void> {
+	const size = enlargePipe(fd);
+	for (;;) {
+		let waiting = bytesWaiting(fd);
+		if (waiting === 0) {
+			await readable(fd, stop);
+			waiting = bytesWaiting(fd);
+			if (waiting === 0) break;
+		}
+		waiting = await gathered(fd, waiting, size);
+		const held = shards.tryTake(waiting) ?? (await shards.take(waiting));
+		const bytes = waiting > held.room ? Math.max(PAGE, held.room - (held.room % PAGE)) : waiting;
+		shards.announce(held, name, bytes);
+		await held.writer.move(fd, bytes);
+		shards.release(held);
+	}
+	await sendSmall(name, scratch.subarray(0, 0), shards, true);
+}
+
+/** Waits while CRIU is busy filling the pipe and it is less than half full; returns the bytes that wait in it. */
+async function gathered(fd: number, waiting: number, size: number): Promise<number> {
+	for (let now = waiting; ; waiting = now) {
+		if (waiting >= size >> 1) return waiting;
+		await poller.pause(GATHER_MICROS);
+		now = bytesWaiting(fd);
+		if (now === waiting) return waiting;
+	}
+}
+
+/** Resolves when there is something to read, or the end. */
+export async function readable(fd: number, stop: Stop): Promise<void> {
+	stop.check();
+	const release = stop.onFail(() => poller.interrupt(fd));
+	await poller.until(fd, EPOLLIN);
+	release();
+	stop.check();
+}

@@ -1,0 +1,170 @@
+/**
+ * CRIU's side of the image socket, on a dump and on a restore: requests by name, and pipes handed over for them.
+ *
+ * The other side is trusted with nothing: a message has a bound and must be whole within a time, a descriptor must come
+ * exactly where it belongs, alone, and be a pipe. Whatever else came is closed.
+ */
+import { fcntl, write } from '../libc/calls.js';
+import { F_SETFL, O_NONBLOCK } from '../libc/constants.js';
+import { callError, EAGAIN, ECONNRESET, EINTR } from '../libc/errno.js';
+import { closeAll, Receiver } from '../libc/message.js';
+import { isPipe } from '../libc/pipes.js';
+import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
+import { criu } from '../proto/messages.js';
+import type { Stop } from '../stop.js';
+import { frame, PREFIX_BYTES } from '../wire/frame.js';
+import { checkImageName, quoteName } from '../wire/image-name.js';
+import { MOST_MESSAGE_BYTES } from '../wire/limits.js';
+
+/** For the rest of a message, or the pipe after it, to come: CRIU sends them at once. */
+const HALF_MESSAGE_MILLIS = 30_000;
+
+export class CriuConnection {
+	readonly #receiver = new Receiver(PREFIX_BYTES + MOST_MESSAGE_BYTES + 1);
+	#bytes: Buffer = Buffer.alloc(0);
+	#fds: number[] = [];
+	#ended = false;
+
+	/** Owns `fd`, a connected UNIX socket. */
+	constructor(
+		readonly fd: number,
+		readonly stop: Stop,
+	) {}
+
+	/** The name that CRIU asks for next, or undefined when it has closed the socket. */
+	async request(): Promise<string | undefined> {
+		for (;;) {
+			const name = this.#parse();
+			if (name !== undefined) return checkImageName(name, 'CRIU');
+			if (this.#ended) {
+				if (this.#bytes.length)
+					throw new Error('CRIU closed its socket in the middle of a message: see its log');
+				return undefined;
+			}
+			if (!this.#receive()) await this.#more(this.#bytes.length > 0);
+			if (this.#fds.length) this.#checkPlace();
+		}
+	}
+
+	/** The pipe that CRIU hands over for `name`; the caller owns it. It is non-blocking. */
+	async pipe(name: string): Promise<number> {
+		while (this.#bytes.length === 0) {
+			if (this.#ended)
+				throw new Error(`CRIU closed its socket before it sent a pipe for ${quoteName(name)}: see its log`);
+			if (!this.#receive()) await this.#more(true);
+		}
+		const fds = this.#fds;
+		this.#fds = [];
+		if (fds.length !== 1 || this.#bytes.length !== 1) {
+			closeAll(fds);
+			const came =
+				fds.length === 0 ? 'no descriptor' : `${fds.length} descriptors and ${this.#bytes.length} bytes`;
+			throw new Error(
+				`the peer on the image socket sent ${came} for ${quoteName(name)}, where one pipe belongs`,
+			);
+		}
+		this.#bytes = Buffer.alloc(0);
+		const fd = fds[0]!;
+		if (!isPipe(fd)) {
+			closeAll(fds);
+			throw new Error(
+				`the peer on the image socket sent a descriptor for ${quoteName(name)} that is no pipe`,
+			);
+		}
+		// The status flags of a pipe's end hold nothing else.
+		fcntl(fd, F_SETFL, O_NONBLOCK);
+		return fd;
+	}
+
+	/** Says whether there is an image of the name that was asked for. */
+	async reply(exists: boolean): Promise<void> {
+		let left = exists ? EXISTS : ABSENT;
+		while (left.length) {
+			const written = write(this.fd, left, left.length);
+			if (written > 0) left = left.subarray(written);
+			else if (written === -EAGAIN) await this.#wait(EPOLLOUT);
+			else if (written !== -EINTR) throw callError('cannot answer CRIU', written);
+		}
+	}
+
+	/** Resolves when CRIU has closed the socket; anything else that it sends is dropped. */
+	async closed(): Promise<void> {
+		while (!this.#ended) {
+			closeAll(this.#fds.splice(0));
+			this.#bytes = Buffer.alloc(0);
+			if (!this.#receive()) await this.#wait(EPOLLIN);
+		}
+	}
+
+	/** Nobody may be waiting here any more. CRIU takes it for an error, unless it is done. */
+	close(): void {
+		closeAll(this.#fds.splice(0));
+		poller.close(this.fd);
+	}
+
+	#parse(): string | undefined {
+		const bytes = this.#bytes;
+		if (bytes.length < PREFIX_BYTES) return undefined;
+		const length = bytes.readUInt32LE(0);
+		if (length > MOST_MESSAGE_BYTES) {
+			throw new Error(`the peer on the image socket sent a message of ${length} bytes; it is not CRIU`);
+		}
+		const end = PREFIX_BYTES + length;
+		if (bytes.length < end) return undefined;
+		this.#bytes = bytes.subarray(end);
+		try {
+			return criu.Request.decode(bytes.subarray(PREFIX_BYTES, end)).filename;
+		} catch (error) {
+			throw new Error('the peer on the image socket sent a request that cannot be read; it is not CRIU', {
+				cause: error,
+			});
+		}
+	}
+
+	/** Descriptors may come with the byte after a request only. */
+	#checkPlace(): void {
+		const bytes = this.#bytes;
+		const end = bytes.length < PREFIX_BYTES ? Number.POSITIVE_INFINITY : PREFIX_BYTES + bytes.readUInt32LE(0);
+		if (bytes.length === end + 1) return;
+		const count = this.#fds.length;
+		closeAll(this.#fds.splice(0));
+		throw new Error(`the peer on the image socket sent ${count} descriptors that it was not asked for`);
+	}
+
+	/** Takes what is there; false: nothing was. */
+	#receive(): boolean {
+		const { bytes, fds } = this.#receiver.receive(this.fd);
+		if (bytes === -EINTR) return true;
+		if (bytes === -EAGAIN) return false;
+		if (bytes === 0 || bytes === -ECONNRESET) this.#ended = true;
+		else if (bytes < 0) throw callError('cannot read from the image socket', bytes);
+		else {
+			const fresh = Buffer.from(this.#receiver.data.subarray(0, bytes));
+			this.#bytes = this.#bytes.length ? Buffer.concat([this.#bytes, fresh]) : fresh;
+			this.#fds.push(...fds);
+		}
+		return true;
+	}
+
+	async #more(half: boolean): Promise<void> {
+		const slow = () =>
+			this.stop.fail(new Error('the peer on the image socket stopped in the middle of a message'));
+		const timer = half ? setTimeout(slow, HALF_MESSAGE_MILLIS) : undefined;
+		try {
+			await this.#wait(EPOLLIN);
+		} finally {
+			clearTimeout(timer);
+		}
+	}
+
+	async #wait(events: number): Promise<void> {
+		this.stop.check();
+		const release = this.stop.onFail(() => poller.interrupt(this.fd));
+		await poller.until(this.fd, events);
+		release();
+		this.stop.check();
+	}
+}
+
+const EXISTS: Uint8Array = frame(criu.Reply.encode({ exists: true }).finish());
+const ABSENT: Uint8Array = frame(criu.Reply.encode({ exists: false }).finish());

@@ -1,0 +1,28 @@
+/** What a command tells a program that watches it: the lines that criu-image-streamer writes, word for word. */
+import type { StreamSummary } from './capture/capture.js';
+import { linesTo } from './lines.js';
+
+/** Writes to --progress-fd; a reader that is slow or gone is no error. */
+export class Progress {
+	constructor(readonly fd: number) {}
+
+	/** CRIU can connect. */
+	socketInit(): void {
+		this.#line('socket-init');
+	}
+
+	/** The application stands still. */
+	checkpointStart(): void {
+		this.#line('checkpoint-start');
+	}
+
+	/** What passed through each shard. */
+	transferred({ shards }: StreamSummary): void {
+		const each = shards.map(({ bytes, millis }) => ({ size: bytes, transfer_duration_millis: millis }));
+		this.#line(JSON.stringify({ shards: each }));
+	}
+
+	#line(text: string): void {
+		linesTo(this.fd).write(`${text}\n`);
+	}
+}
