@@ -91,7 +91,7 @@ export const connect = define<[fd: Fd, address: Memory, bytes: number]>(
 	'int connect(int fd, void *addr, uint32_t n)',
 );
 export const listen = define<[fd: Fd, backlog: number]>('int listen(int fd, int backlog)');
-export const accept4 = define<[fd: Fd, address: null, bytes: null, flags: number]>(
+export const accept4 = define<[fd: Fd, address: Memory | null, bytes: Int32Array | null, flags: number]>(
 	'int accept4(int fd, void *addr, void *n, int flags)',
 );
 export const shutdown = define<[fd: Fd, how: number]>('int shutdown(int fd, int how)');

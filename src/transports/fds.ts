@@ -7,6 +7,7 @@ import { isatty } from 'node:tty';
 import { promisify } from 'node:util';
 import type { Options } from '../cli/options.js';
 import { UsageError } from '../errors.js';
+import { atSuddenEnd } from '../leftovers.js';
 import { buffer, fcntl, getsockopt, shutdown } from '../libc/calls.js';
 import {
 	F_GETFL,
@@ -42,6 +43,8 @@ interface Opened {
 	stat: Stats;
 	/** Before this process changed them. */
 	flags: number;
+	/** Takes back that the flags are restored when the process ends suddenly. */
+	forget(): void;
 }
 
 /** Where a capture writes. Throws {@link UsageError} about a descriptor that cannot carry a stream. */
@@ -80,8 +83,11 @@ function openAll(options: Options, direction: Direction): Opened[] {
 	if (direction === 'write') refuseProgress(checked, options.progressFd);
 	return checked.map(({ fd, name, stat, flags }) => {
 		const stallMillis = options.stallTimeout ?? (stat.isSocket() ? 60_000 : 0);
-		if (!stat.isFile()) setNonBlocking(fd);
-		return { shard: { fd, name, stallMillis }, stat, flags };
+		if (stat.isFile()) return { shard: { fd, name, stallMillis }, stat, flags, forget() {} };
+		setNonBlocking(fd);
+		// The terminal's shell, or the filter before this process, may use the same pipe, and expect it to wait.
+		const forget = atSuddenEnd(() => restoreFlags(fd, flags));
+		return { shard: { fd, name, stallMillis }, stat, flags, forget };
 	});
 }
 
@@ -199,7 +205,8 @@ async function sync(shard: Shard): Promise<void> {
 }
 
 function closeAll(opened: Opened[]): void {
-	for (const { shard, flags, stat } of opened.splice(0)) {
+	for (const { shard, flags, stat, forget } of opened.splice(0)) {
+		forget();
 		if (!stat.isFile()) restoreFlags(shard.fd, flags);
 		poller.close(shard.fd);
 		// The next file to be opened would get this number, and be what Node takes for stdout.

@@ -1,0 +1,37 @@
+/** The secret of --token-file. */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+
+/** Far more than a secret needs, and well within a message. */
+const MOST_TOKEN_BYTES = 4096;
+/** Read, write or execute by anybody but the owner. */
+const OTHERS = 0o077;
+
+/** The secret that `path` holds, without the line end that editors add. Throws where it is none, or open to others. */
+export function readToken(path: string): Buffer {
+	let fd: number;
+	try {
+		fd = openSync(path, 'r');
+	} catch (cause) {
+		throw new Error('--token-file cannot be read', { cause });
+	}
+	try {
+		const stat = fstatSync(fd);
+		if (stat.isDirectory()) throw new Error(`--token-file ${path} is a folder`);
+		if (stat.isFile() && stat.mode & OTHERS)
+			throw new Error(`--token-file ${path} is open to others than its owner: chmod 600 ${path}`);
+		const bytes = Buffer.alloc(MOST_TOKEN_BYTES + 2);
+		let length = 0;
+		for (let count: number; (count = readSync(fd, bytes, length, bytes.length - length, null)) > 0; )
+			length += count;
+		const text = bytes.subarray(0, length);
+		const end = text.at(-1) === 0x0a ? (text.at(-2) === 0x0d ? -2 : -1) : text.length;
+		const token = text.subarray(0, end);
+		if (!token.length)
+			throw new Error(`--token-file ${path} is empty: head -c 32 /dev/urandom | base64 makes a token`);
+		if (token.length > MOST_TOKEN_BYTES)
+			throw new Error(`--token-file ${path} is longer than ${MOST_TOKEN_BYTES} bytes`);
+		return token;
+	} finally {
+		closeSync(fd);
+	}
+}

@@ -1,0 +1,69 @@
+/** What the engine does with shards, as little of it as shows that a transport carries bytes. */
+
+import { createServer } from 'node:net';
+import { type Command, type Options, readOptions } from '../../src/cli/options.js';
+import { buffer, read, write } from '../../src/libc/calls.js';
+import { callError, EAGAIN, EINTR } from '../../src/libc/errno.js';
+import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
+import type { Shard } from '../../src/shards/shard.js';
+
+/** The options of a command line. */
+export function optionsOf(command: Command, given: Record<string, unknown>): Options {
+	const defaults = {
+		shards: '1',
+		'criu-clients': '1',
+		verbosity: '0',
+		'zero-copy': 'auto',
+		'progress-fd': '2',
+	};
+	return readOptions(command, { ...defaults, ...given });
+}
+
+/** Writes all of `bytes` to a shard. */
+export async function writeAll({ fd, name }: Shard, bytes: Buffer): Promise<void> {
+	for (let at = 0; at < bytes.length; ) {
+		const count = write(fd, bytes.subarray(at), Math.min(1 << 20, bytes.length - at));
+		if (count === -EAGAIN) await poller.until(fd, EPOLLOUT);
+		else if (count > 0) at += count;
+		else if (count !== -EINTR) throw callError(`cannot write to ${name}`, count);
+	}
+}
+
+/** All that comes from a shard, to its end. */
+export async function readAll({ fd, name }: Shard): Promise<Buffer> {
+	const parts: Buffer[] = [];
+	const memory = buffer(1 << 20);
+	for (;;) {
+		const count = read(fd, memory, memory.length);
+		if (count === -EAGAIN) await poller.until(fd, EPOLLIN);
+		else if (count === 0) return Buffer.concat(parts);
+		else if (count > 0) parts.push(Buffer.from(memory.subarray(0, count)));
+		else if (count !== -EINTR) throw callError(`cannot read ${name}`, count);
+	}
+}
+
+/** A port of this machine that was free a moment ago. */
+export async function freePort(): Promise<number> {
+	const server = createServer();
+	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+	const { port } = server.address() as { port: number };
+	await new Promise((resolve) => server.close(resolve));
+	return port;
+}
+
+/** Bytes that differ from shard to shard and from place to place. */
+export function pattern(bytes: number, seed: number): Buffer {
+	const result = Buffer.alloc(bytes);
+	for (let i = 0; i + 4 <= bytes; i += 4) result.writeUInt32LE((i * 2654435761 + seed * 40503) >>> 0, i);
+	return result;
+}
+
+/** The error that `promise` rejects with, as one line of its causes. */
+export async function failureOf(promise: Promise<unknown>): Promise<Error> {
+	try {
+		await promise;
+	} catch (error) {
+		return error as Error;
+	}
+	throw new Error('it did not fail');
+}
