@@ -1,7 +1,11 @@
 /** The work dir: where sockets, the pidfile and the log are. CRIU gets it as its --images-dir. */
-import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { errnoText } from './libc/errno.js';
+
+/** Node has no name for it: a file in a folder, without a name. It includes O_DIRECTORY. */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+const refusals = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT']);
 
 /** Makes the folder where it is not there (mode 0700: its sockets take a whole process), and returns its absolute path. */
 export function openWorkDir(path: string): string {
@@ -23,9 +27,14 @@ export function openWorkDir(path: string): string {
 /** Throws where no file can be made in `folder`: better now than when the image has been read. */
 export function checkWritable(folder: string): void {
 	try {
-		accessSync(folder, constants.W_OK | constants.X_OK);
+		// A file without a name leaves nothing behind. access(2) would ask for the real user, without its capabilities.
+		closeSync(openSync(folder, constants.O_WRONLY | O_TMPFILE, 0o600));
 	} catch (error) {
-		const reason = errnoText((error as NodeJS.ErrnoException).errno ?? 0);
-		throw new Error(`cannot write in the work dir ${folder}: ${reason}; choose another --work-dir`);
+		const { code, errno } = error as NodeJS.ErrnoException;
+		// File systems that have no such files say EISDIR or EOPNOTSUPP.
+		if (!refusals.has(code!)) return;
+		throw new Error(
+			`cannot write in the work dir ${folder}: ${errnoText(errno ?? 0)}; choose another --work-dir`,
+		);
 	}
 }

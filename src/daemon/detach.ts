@@ -6,8 +6,8 @@
  * looks. Paths go on working: the current folder stays what it was.
  */
 import { spawn } from 'node:child_process';
-import { fstatSync } from 'node:fs';
-import { constants } from 'node:os';
+import { constants, fstatSync } from 'node:fs';
+import { constants as system } from 'node:os';
 import type { Options } from '../cli/options.js';
 import { atSuddenEnd, endNow } from '../leftovers.js';
 
@@ -37,7 +37,8 @@ export function takeDetached(): Detached | undefined {
 export async function detach(options: Options, criuFd: number | undefined): Promise<never> {
 	const fds = descriptorsOf(options);
 	if (criuFd !== undefined) fds.set(criuFd, 'LISTEN_FDS');
-	for (const [fd, name] of fds) if (!isOpen(fd)) throw new Error(`${name}: fd ${fd} is not open`);
+	// What is not open cannot be handed on, and the daemon says so as it would without --daemon.
+	for (const fd of fds.keys()) if (!isOpen(fd)) fds.delete(fd);
 	const readyFd = Math.max(2, ...fds.keys()) + 1;
 	const stdio = Array.from({ length: readyFd + 1 }, (_, fd): number | 'ignore' | 'pipe' => {
 		if (fd === readyFd) return 'pipe';
@@ -52,7 +53,7 @@ export async function detach(options: Options, criuFd: number | undefined): Prom
 	const letGo = atSuddenEnd(() => child.kill('SIGTERM'));
 	const status = await new Promise<number>((resolve, reject) => {
 		child.once('error', (error) => reject(new Error('cannot start the daemon', { cause: error })));
-		child.once('exit', (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
+		child.once('exit', (code, signal) => resolve(code ?? 128 + system.signals[signal!]));
 		child.stdio[readyFd]?.once('data', () => resolve(UP));
 	});
 	letGo();
@@ -81,11 +82,10 @@ export function descriptorsOf(options: Options): Map<number, string> {
 	return fds;
 }
 
-/** Whether `fd` is a descriptor of this process. */
+/** Whether `fd` was handed to this process: what Node opens for itself (epoll, eventfd) has no file type. */
 export function isOpen(fd: number): boolean {
 	try {
-		fstatSync(fd);
-		return true;
+		return (fstatSync(fd).mode & constants.S_IFMT) !== 0;
 	} catch {
 		return false;
 	}

@@ -4,9 +4,10 @@
  */
 import { buffer, getsockopt } from '../libc/calls.js';
 import { AF_UNIX, SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOCK_STREAM, SOL_SOCKET } from '../libc/constants.js';
-import { callError, EBADF, ENOTSOCK } from '../libc/errno.js';
+import { callError, ENOTSOCK } from '../libc/errno.js';
 import { setNonBlocking } from '../libc/pipes.js';
 import { peerOf } from '../libc/unix-socket.js';
+import { isOpen } from './detach.js';
 
 /** Systemd's sockets start here (sd_listen_fds). */
 const FIRST_FD = 3;
@@ -26,10 +27,10 @@ export function takeActivation(): number | undefined {
 
 /** Whether the handed-over `fd` (called `name` in messages) is listening or connected; made non-blocking. Throws otherwise. */
 export function checkHandedOver(fd: number, name: string): 'listening' | 'connected' {
+	if (!isOpen(fd)) throw new Error(`${name}: fd ${fd} is not open`);
 	const option = (number: number) => {
 		const value = buffer(4);
 		const result = getsockopt(fd, SOL_SOCKET, number, value, Int32Array.of(4));
-		if (result === -EBADF) throw new Error(`${name}: fd ${fd} is not open`);
 		if (result === -ENOTSOCK) throw new Error(`${name}: fd ${fd} is not a socket`);
 		if (result < 0) throw callError(`${name}: cannot ask what fd ${fd} is`, result);
 		return value.readInt32LE(0);

@@ -8,7 +8,7 @@ import { endInOrder, leaves, remove } from '../leftovers.js';
 import { close, dup2, write } from '../libc/calls.js';
 import { errnoText } from '../libc/errno.js';
 import { poller } from '../libc/poller.js';
-import { listenUnix } from '../libc/unix-socket.js';
+import { listenUnix, refuseInUse } from '../libc/unix-socket.js';
 import { flushLines, forgetLines, linesTo } from '../lines.js';
 import { type Log, makeLog, stderrIsLog } from '../log.js';
 import { checkWritable, openWorkDir } from '../work-dir.js';
@@ -46,7 +46,11 @@ export async function openSession(options: Options, socketName: string | undefin
 			? undefined
 			: checkHandedOver(handedOver, options.criuFd === undefined ? 'LISTEN_FDS' : '--criu-fd');
 	const workDir = openWorkDir(options.workDir);
-	if (socketName !== undefined && kind === undefined) checkWritable(workDir);
+	if (socketName !== undefined && kind === undefined) {
+		// Now, rather than when the image has been read.
+		checkWritable(workDir);
+		refuseInUse(join(workDir, socketName), 'table');
+	}
 	if (options.daemon && !detached) return await detach(options, activated);
 
 	const logFd = options.logFile === undefined ? undefined : openLogFile(resolve(workDir, options.logFile));

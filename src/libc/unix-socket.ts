@@ -4,6 +4,7 @@
  */
 import {
 	closeSync,
+	linkSync,
 	lstatSync,
 	openSync,
 	readdirSync,
@@ -35,6 +36,9 @@ const LISTENING = 0x10000;
 const PATH_BYTES = 108;
 /** Connections that wait to be accepted; CRIU makes one. */
 const BACKLOG = 16;
+
+/** See {@link listenUnix}. */
+type Probe = 'connection' | 'table';
 
 /** Calls `use` with a sockaddr_un for `path`; one that is too long goes through a descriptor of its folder. */
 function withAddress(path: string, use: (address: Buffer) => number): number {
@@ -80,10 +84,10 @@ export function connectUnix(path: string): number {
  * `probe` says how to tell: by a connection, which is surest but must not disturb whoever listens, or by the kernel's table,
  * for sockets whose server takes the first connection for CRIU.
  */
-export function listenUnix(path: string, probe: 'connection' | 'table'): number {
+export function listenUnix(path: string, probe: Probe): number {
 	refuseInUse(path, probe);
 	const fd = unixSocket();
-	// Bound under another name and renamed: whoever finds the path finds a socket that already listens.
+	// Bound under another name and linked: whoever finds the path finds a socket that already listens.
 	const fresh = join(dirname(path), `.${basename(path)}.${process.pid}`);
 	try {
 		const umask = process.umask(0o177);
@@ -95,10 +99,9 @@ export function listenUnix(path: string, probe: 'connection' | 'table'): number 
 		}
 		try {
 			must(listen(fd, BACKLOG), `cannot listen on ${path}`);
-			renameSync(fresh, path);
-		} catch (error) {
+			while (!claim(path, fresh, probe));
+		} finally {
 			unlinkSync(fresh);
-			throw error;
 		}
 	} catch (error) {
 		close(fd);
@@ -107,7 +110,36 @@ export function listenUnix(path: string, probe: 'connection' | 'table'): number 
 	return fd;
 }
 
-function refuseInUse(path: string, probe: 'connection' | 'table'): void {
+/**
+ * Gives the socket at `fresh` the name `path` too. Of several that start at once only one may have it, so nothing is
+ * replaced: a socket that is dead is moved away and looked at once more. Returns false where it must be tried again.
+ */
+function claim(path: string, fresh: string, probe: Probe): boolean {
+	try {
+		linkSync(fresh, path);
+		return true;
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+	}
+	refuseInUse(path, probe);
+	const aside = `${fresh}.old`;
+	try {
+		renameSync(path, aside);
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+		throw error;
+	}
+	try {
+		// Somebody took the name since: it is theirs.
+		if (isAlive(aside)) linkSync(aside, path);
+	} finally {
+		unlinkSync(aside);
+	}
+	return false;
+}
+
+/** Throws where a living process listens on `path`, or where it is no socket. */
+export function refuseInUse(path: string, probe: Probe): void {
 	const found = lstatSync(path, { throwIfNoEntry: false });
 	if (!found) return;
 	if (!found.isSocket()) {
