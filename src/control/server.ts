@@ -57,6 +57,11 @@ export class ControlServer {
 		return this.#givenUp.signal;
 	}
 
+	/** How many questions wait for their answer. */
+	get waiting(): number {
+		return [...this.#clients.values()].reduce((sum, asked) => sum + asked.size, 0);
+	}
+
 	/** CRIU can connect: scripts that wait for that go on. */
 	criuSocketReady(): void {
 		this.#decide('ready', { done: {} });
