@@ -1,2 +1,102 @@
+/** extract and serve: from the shards to a restoring CRIU, or into a folder. */
+import type { StreamSummary } from '../capture/capture.js';
 import type { Options } from '../cli/options.js';
-export async function run(_options: Options): Promise<void> {}
+import { serveControl } from '../control/server.js';
+import { SERVE_SOCKET } from '../criu/socket.js';
+import { openSession, type Session } from '../daemon/session.js';
+import { asError, describeError, UsageError } from '../errors.js';
+import { Progress } from '../progress.js';
+import { load } from '../replay/load.js';
+import type { Incoming } from '../shards/shard.js';
+import { displayStats } from '../stats.js';
+import { Stop } from '../stop.js';
+import { withExtFiles } from '../stores/ext.js';
+import type { Store } from '../stores/store.js';
+import { openIncoming } from '../transports/open.js';
+
+export async function run(options: Options): Promise<void> {
+	const toFolder = options.command === 'extract' && options.imagesDir !== undefined;
+	if (toFolder) refuseReplayOptions(options);
+	const session = await openSession(options, toFolder ? undefined : SERVE_SOCKET);
+	let failure: unknown;
+	try {
+		await (toFolder ? extractTo(options.imagesDir!, options, session) : replay(options, session));
+	} catch (error) {
+		failure = error;
+		throw error;
+	} finally {
+		await session.close(failure);
+	}
+}
+
+/** Reads the stream, calls `stored` when it is whole, and tells the sender how that went. */
+async function receive(options: Options, store: Store, stored: () => Promise<void>): Promise<StreamSummary> {
+	let incoming: Incoming | undefined;
+	const stop = new Stop();
+	try {
+		incoming = await openIncoming(options);
+		const routed = withExtFiles(store, options.extFiles, stop);
+		const summary = await Promise.race([load(incoming.shards, routed.store, stop), stop.failed]);
+		routed.checkAllCame();
+		await stored();
+		await incoming.acknowledge();
+		return summary;
+	} catch (error) {
+		stop.fail(error);
+		await incoming?.close(asError(error));
+		throw error;
+	}
+}
+
+async function extractTo(folder: string, options: Options, session: Session): Promise<void> {
+	const { FolderStore } = await import('../stores/folder.js');
+	const store = new FolderStore(folder, options.overwrite);
+	try {
+		await session.ready();
+		const summary = await receive(options, store, () => store.finish());
+		new Progress(options.progressFd).transferred(summary);
+		if (options.displayStats) displayStats('extracted', summary);
+	} finally {
+		store.close();
+	}
+}
+
+async function replay(options: Options, session: Session): Promise<void> {
+	const { HeldStore } = await import('../stores/held.js');
+	const { serve } = await import('../replay/serve.js');
+	const { FILES, remapHeld } = await import('../replay/remap.js');
+	const control = serveControl(session.workDir, 'serve');
+	const { keep, memoryLimit, spool } = options;
+	const whole = options.tcpListenRemap.size ? FILES : undefined;
+	const store = new HeldStore({ keep, memoryLimit, spool, log: session.log }, whole);
+	try {
+		const progress = new Progress(options.progressFd);
+		const summary = await receive(options, store, async () => {
+			if (options.tcpListenRemap.size) remapHeld(store.files, options.tcpListenRemap);
+		});
+		progress.transferred(summary);
+		if (options.displayStats) displayStats('received', summary);
+		const criu = await session.openCriuSocket();
+		control.criuSocketReady();
+		await session.ready();
+		progress.socketInit();
+		await serve({ criu, files: store.files, clients: options.criuClients });
+	} catch (error) {
+		control.fail(describeError(error));
+		throw error;
+	} finally {
+		store.close();
+		await control.close();
+	}
+}
+
+function refuseReplayOptions(options: Options): void {
+	const given = [
+		options.tcpListenRemap.size && '--tcp-listen-remap',
+		options.spool !== undefined && '--spool',
+		options.memoryLimit !== undefined && '--memory-limit',
+		options.criuFd !== undefined && '--criu-fd',
+		options.criuClients !== 1 && '--criu-clients',
+	].find(Boolean);
+	if (given) throw new UsageError(`${given} is for replaying to CRIU, and extract --images-dir writes files`);
+}

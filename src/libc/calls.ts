@@ -127,6 +127,17 @@ export const timerfdSettime = define<[fd: Fd, flags: number, value: Memory, old:
 	'int timerfd_settime(int fd, int flags, void *value, void *old)',
 );
 
+export const linkat = define<[fromFolder: Fd, from: string, toFolder: Fd, to: string, flags: number]>(
+	'int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)',
+);
+const nativeSyncfs = libc.func('int syncfs(int fd)');
+/** On a thread of its own, since a disk takes its time: resolves with what libc returns. */
+export function syncfs(fd: Fd): Promise<number> {
+	return new Promise((resolve) =>
+		nativeSyncfs.async(fd, (_error: unknown, result: number) => resolve(result)),
+	);
+}
+
 /** `limits` holds two uint64: the soft and the hard limit. */
 export const getrlimit = define<[resource: number, limits: BigUint64Array]>(
 	'int getrlimit(int resource, void *limits)',

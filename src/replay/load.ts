@@ -1,0 +1,186 @@
+/**
+ * Reads a stream into a store: markers in the order of all shards, and behind each its payload, which is moved rather than
+ * read where it is large.
+ */
+import type { StreamSummary } from '../capture/capture.js';
+import { PAGE } from '../libc/constants.js';
+import { EAGAIN } from '../libc/errno.js';
+import { bytesWaiting, pipeSize } from '../libc/pipes.js';
+import { poller } from '../libc/poller.js';
+import { LARGE, ShardReader } from '../shards/reader.js';
+import type { Shard } from '../shards/shard.js';
+import type { Stop } from '../stop.js';
+import type { FileWriter, Store } from '../stores/store.js';
+import type { Marker } from '../wire/marker.js';
+import { Order } from '../wire/order.js';
+
+/** While the sender fills the pipe, in microseconds: to take each page as it comes is to fight it for the pipe's lock. */
+const GATHER_MICROS = 100;
+/** Fewer bytes than this are copied: pages that hold little are not worth keeping. */
+const WORTH_MOVING = 4 * PAGE;
+
+/**
+ * Reads the whole stream, up to the end of every shard, so that a writer behind a pipe ends well. Rejects where it breaks a
+ * rule of the format.
+ */
+export async function load(shards: readonly Shard[], store: Store, stop: Stop): Promise<StreamSummary> {
+	const started = performance.now();
+	const loader = new Loader(
+		shards.map((shard) => new ShardReader(shard, stop)),
+		store,
+		stop,
+	);
+	await loader.run();
+	return {
+		shards: loader.readers.map(({ bytes, last }) => ({
+			bytes,
+			millis: Math.max(0, Math.round(last - started)),
+		})),
+		files: loader.files,
+	};
+}
+
+class Loader {
+	files = 0;
+	readonly #order = new Order();
+	readonly #writers = new Map<string, FileWriter>();
+	/** The next marker of each shard, once it is known. */
+	readonly #next: (Marker | 'end' | undefined)[];
+	/** Those who wait for the next marker of a shard. */
+	readonly #waits: (Promise<void> | undefined)[];
+
+	constructor(
+		readonly readers: readonly ShardReader[],
+		readonly store: Store,
+		readonly stop: Stop,
+	) {
+		this.#next = readers.map(() => undefined);
+		this.#waits = readers.map(() => undefined);
+	}
+
+	async run(): Promise<void> {
+		for (;;) {
+			const due = this.#due();
+			if (due >= 0) {
+				const marker = this.#next[due] as Marker;
+				this.#next[due] = undefined;
+				const step = this.#order.take(marker);
+				if (step?.kind === 'data') {
+					const waiting = this.#payload(this.readers[due]!, this.#writer(step.name), step.bytes);
+					if (waiting) await waiting;
+				} else if (step?.kind === 'file-end') this.#writer(step.name).end();
+				continue;
+			}
+			if (this.#next.every((next) => next === 'end')) break;
+			if (this.#next.every((next) => next !== undefined)) throw this.#gap();
+			await this.#anyMarker();
+		}
+		if (!this.#order.done) {
+			throw new Error('the stream ends before the image does: its sender failed, or died, or was cut off');
+		}
+	}
+
+	/** The shard that has the next marker, or -1. Reads what is there. */
+	#due(): number {
+		for (const [i, reader] of this.readers.entries()) {
+			const next = this.#waits[i] ? undefined : (this.#next[i] ??= reader.tryMarker());
+			if (next && next !== 'end' && this.#order.isDue(next)) return i;
+		}
+		return -1;
+	}
+
+	/** Every shard has shown its next marker, and none is the one that must come. */
+	#gap(): Error {
+		return new Error(
+			`marker ${this.#order.next} is missing: a part of the stream was lost, or not all of its shards are here`,
+		);
+	}
+
+	async #anyMarker(): Promise<void> {
+		const waiting = this.readers.map((reader, i) => {
+			if (this.#next[i]) return undefined;
+			return (this.#waits[i] ??= reader.more().finally(() => {
+				this.#waits[i] = undefined;
+			}));
+		});
+		await Promise.race(waiting.filter(Boolean));
+	}
+
+	#writer(name: string): FileWriter {
+		let writer = this.#writers.get(name);
+		if (!writer) {
+			this.#writers.set(name, (writer = this.store.create(name)));
+			this.files++;
+		}
+		return writer;
+	}
+
+	/** Undefined where everything was there already. */
+	#payload(reader: ShardReader, writer: FileWriter, bytes: number): Promise<void> | undefined {
+		writer.expect(bytes);
+		const buffered = reader.takeBuffered(bytes);
+		const appended = buffered.length ? writer.append(buffered) : undefined;
+		if (buffered.length === bytes) return appended;
+		return this.#rest(reader, writer, bytes - buffered.length, appended);
+	}
+
+	async #rest(
+		reader: ShardReader,
+		writer: FileWriter,
+		bytes: number,
+		before: Promise<void> | undefined,
+	): Promise<void> {
+		await before;
+		for (let left = bytes; left > 0; ) {
+			const moved =
+				reader.isPipe && left >= LARGE
+					? await this.#move(reader, writer, left)
+					: await this.#copy(reader, writer, left);
+			left -= moved;
+		}
+	}
+
+	async #move(reader: ShardReader, writer: FileWriter, left: number): Promise<number> {
+		const waiting = await gathered(reader, left);
+		if (waiting < WORTH_MOVING) return this.#copy(reader, writer, left);
+		const moved = writer.move(reader.fd, Math.min(left, waiting));
+		if (moved === -EAGAIN) {
+			await writer.whenRoom();
+			return 0;
+		}
+		reader.moved(moved);
+		return moved;
+	}
+
+	async #copy(reader: ShardReader, writer: FileWriter, left: number): Promise<number> {
+		let bytes = reader.tryRead(left);
+		while (!bytes) {
+			await reader.more();
+			bytes = reader.tryRead(left);
+		}
+		if (bytes.length === 0) throw reader.cut();
+		const { length } = bytes;
+		await writer.append(bytes);
+		return length;
+	}
+}
+
+/**
+ * Waits while less than half a pipe of the `left` bytes has come and more is coming; returns the bytes that wait. 0: the
+ * input may be at its end.
+ */
+async function gathered(reader: ShardReader, left: number): Promise<number> {
+	const enough = Math.min(left, pipeSize(reader.fd) >> 1);
+	let waiting = bytesWaiting(reader.fd);
+	if (waiting === 0) {
+		await reader.more();
+		waiting = bytesWaiting(reader.fd);
+	}
+	while (waiting > 0 && waiting < enough) {
+		await poller.pause(GATHER_MICROS);
+		const now = bytesWaiting(reader.fd);
+		if (now === waiting) break;
+		waiting = now;
+	}
+	return waiting;
+}

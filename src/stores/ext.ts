@@ -1,0 +1,88 @@
+/** A file of the user's that leaves the image as it comes (--ext-file-fds): nothing of it is held. */
+import type { ExtFile } from '../cli/options.js';
+import { splice, write } from '../libc/calls.js';
+import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
+import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';
+import { setNonBlocking } from '../libc/pipes.js';
+import { EPOLLOUT, poller } from '../libc/poller.js';
+import type { Stop } from '../stop.js';
+import type { FileWriter, Store } from './store.js';
+
+export class ExtWriter implements FileWriter {
+	/** Owns `fd`, which is non-blocking or a regular file; its reader sees the end when the file ends. */
+	constructor(
+		readonly name: string,
+		readonly fd: number,
+		readonly stop: Stop,
+	) {}
+
+	expect(): void {}
+
+	append(bytes: Buffer): Promise<void> | undefined {
+		const taken = this.#write(bytes);
+		return taken < bytes.length ? this.#appendRest(Buffer.from(bytes.subarray(taken))) : undefined;
+	}
+
+	move(from: number, bytes: number): number {
+		const moved = splice(from, null, this.fd, null, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		if (moved > 0) return moved;
+		if (moved === -EAGAIN || moved === -EINTR) return -EAGAIN;
+		if (moved === -EINVAL)
+			throw new Error(`--ext-file-fds: ${this.name} needs a file that is not opened for appending`);
+		throw this.#error(moved);
+	}
+
+	async whenRoom(): Promise<void> {
+		this.stop.check();
+		const release = this.stop.onFail(() => poller.interrupt(this.fd));
+		await poller.until(this.fd, EPOLLOUT);
+		release();
+		this.stop.check();
+	}
+
+	end(): void {
+		poller.close(this.fd);
+	}
+
+	async #appendRest(bytes: Buffer): Promise<void> {
+		for (let at = 0; at < bytes.length; ) {
+			await this.whenRoom();
+			at += this.#write(bytes.subarray(at));
+		}
+	}
+
+	#write(bytes: Buffer): number {
+		for (;;) {
+			const written = write(this.fd, bytes, bytes.length);
+			if (written >= 0) return written;
+			if (written === -EAGAIN) return 0;
+			if (written !== -EINTR) throw this.#error(written);
+		}
+	}
+
+	#error(result: number): Error {
+		const gone = result === -EPIPE ? ': its reader went away before the end' : '';
+		return callError(`cannot write ${this.name} to fd ${this.fd}${gone}`, result);
+	}
+}
+
+/** `store`, but the files named in `extFiles` go to their descriptors. */
+export function withExtFiles(store: Store, extFiles: readonly ExtFile[], stop: Stop) {
+	const waiting = new Map(extFiles.map(({ name, fd }) => [name, fd]));
+	return {
+		store: {
+			create(name: string) {
+				const fd = waiting.get(name);
+				if (fd === undefined) return store.create(name);
+				waiting.delete(name);
+				setNonBlocking(fd);
+				return new ExtWriter(name, fd, stop);
+			},
+		},
+		/** Throws where the image has no file of one of the names. */
+		checkAllCame(): void {
+			const [name] = waiting.keys();
+			if (name !== undefined) throw new Error(`--ext-file-fds: the image has no file ${name}`);
+		},
+	};
+}

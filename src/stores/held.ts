@@ -1,0 +1,223 @@
+/**
+ * The image of a replay, held until CRIU asks for it: small files in ordinary buffers, which can be asked for again and
+ * again, and large ones in segments (see room.ts), from which CRIU takes the pages themselves.
+ */
+import { callError, EAGAIN, EINTR } from '../libc/errno.js';
+import { bytesWaiting } from '../libc/pipes.js';
+import { quoteName } from '../wire/image-name.js';
+import { Room, type RoomOptions } from './room.js';
+import type { Segment } from './segment.js';
+import type { FileWriter, Store } from './store.js';
+
+/** Files up to this size stay in buffers. */
+export const SMALL_FILE = 64 << 10;
+
+/** files.img of half a million open files. */
+const MOST_WHOLE = 64 << 20;
+
+/** A file that waits for CRIU. */
+export type HeldFile = { kind: 'small'; data: Buffer } | { kind: 'large'; file: LargeFile };
+
+export class HeldStore implements Store {
+	readonly files = new Map<string, HeldFile>();
+	readonly #room: Room;
+
+	/** `whole`: a file that stays in a buffer whatever its size, because it is read here. */
+	constructor(
+		readonly options: RoomOptions,
+		readonly whole?: string,
+	) {
+		this.#room = new Room(options);
+	}
+
+	create(name: string): FileWriter {
+		const most = name === this.whole ? MOST_WHOLE : SMALL_FILE;
+		return new HeldWriter(name, most, this.#room, (file) => this.files.set(name, file));
+	}
+
+	/** Lets go of everything that nobody took. */
+	close(): void {
+		for (const held of this.files.values()) if (held.kind === 'large') held.file.close();
+		this.files.clear();
+	}
+}
+
+class HeldWriter implements FileWriter {
+	#parts: Buffer[] = [];
+	#size = 0;
+	#large: LargeFile | undefined;
+
+	constructor(
+		readonly name: string,
+		readonly most: number,
+		readonly room: Room,
+		readonly done: (file: HeldFile) => void,
+	) {}
+
+	expect(bytes: number): void {
+		if (this.#large || this.#size + bytes <= this.most) return;
+		this.#large = new LargeFile(this.name, this.room);
+		// Known from here on, so that it is let go of when the stream fails.
+		this.done({ kind: 'large', file: this.#large });
+		for (const part of this.#parts) this.#large.append(part);
+		this.#parts = [];
+	}
+
+	append(bytes: Buffer): undefined {
+		this.#size += bytes.length;
+		if (this.#large) this.#large.append(bytes);
+		else {
+			this.#parts.push(Buffer.from(bytes));
+			this.room.took(undefined, bytes.length);
+		}
+	}
+
+	move(from: number, bytes: number): number {
+		return this.#large!.move(from, bytes);
+	}
+
+	whenRoom(): Promise<void> {
+		return Promise.resolve();
+	}
+
+	end(): void {
+		if (this.#large) this.#large.seal();
+		else {
+			const data = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
+			this.done({ kind: 'small', data });
+		}
+	}
+}
+
+/** A file in segments, in order. */
+export class LargeFile {
+	readonly #segments: Segment[] = [];
+	#size = 0;
+	#opened = false;
+
+	constructor(
+		readonly name: string,
+		readonly room: Room,
+	) {}
+
+	append(bytes: Buffer): void {
+		for (let left = bytes; left.length; ) {
+			const taken = this.#last().append(left);
+			this.#took(taken);
+			left = left.subarray(taken);
+		}
+	}
+
+	move(from: number, bytes: number): number {
+		for (;;) {
+			const moved = this.#last().move(from, bytes);
+			if (moved < 0) {
+				if (moved === -EAGAIN || moved === -EINTR) return -EAGAIN;
+				throw callError(`cannot keep ${this.name}`, moved);
+			}
+			this.#took(moved);
+			if (moved > 0) return moved;
+			if (this.#segments.at(-1)!.bytes === 0)
+				throw new Error(`bytes of ${this.name} vanished from the stream`);
+		}
+	}
+
+	seal(): void {
+		this.#segments.at(-1)?.seal();
+	}
+
+	/**
+	 * To send the file to CRIU, from its beginning. Without --keep its pages go away with it: a second time is an error
+	 * that says so.
+	 */
+	open(): Cursor {
+		const { keep } = this.room.options;
+		if (this.#opened && !keep) {
+			throw new Error(
+				`CRIU asked for ${quoteName(this.name)} a second time, and its pages went to CRIU with the first: ` +
+					'--keep holds them',
+			);
+		}
+		this.#opened = true;
+		return new Cursor(this.name, keep ? [...this.#segments] : this.#segments, keep ? undefined : this.room);
+	}
+
+	close(): void {
+		for (const segment of this.#segments.splice(0)) segment.close();
+	}
+
+	#last(): Segment {
+		const last = this.#segments.at(-1);
+		if (last && !this.#full) return last;
+		last?.seal();
+		this.#full = false;
+		const next = this.room.next();
+		this.#segments.push(next);
+		return next;
+	}
+
+	/** What follows needs a new segment. */
+	#full = false;
+
+	#took(bytes: number): void {
+		this.#size += bytes;
+		const crowded = this.room.took(this.#segments.at(-1)!, bytes);
+		this.#full = bytes === 0 || crowded;
+	}
+}
+
+/** The way of one large file to one reader. */
+export class Cursor {
+	#at = 0;
+
+	/** With `room` what was read is given back to it, segment by segment. */
+	constructor(
+		readonly name: string,
+		readonly segments: Segment[],
+		readonly room: Room | undefined,
+	) {}
+
+	#index = 0;
+
+	/** Moves up to `bytes` into the pipe `to`: how many, 0 at the end, or negative errno. */
+	send(to: number, bytes: number): number {
+		for (;;) {
+			const segment = this.segments[this.#index];
+			if (!segment) return 0;
+			const left = segment.bytes - this.#at;
+			if (left > 0) {
+				const sent = segment.send(this.#at, to, Math.min(bytes, left));
+				if (sent === 0)
+					throw new Error(`a part of ${this.name} is gone: this is a bug in criu-pipe-streamer`);
+				if (sent < 0) return sent;
+				this.#at += sent;
+				// What still waits in CRIU's pipe must not be touched.
+				if (this.room) segment.release(Math.max(0, this.#at - bytesWaiting(to)));
+				if (this.#at < segment.bytes) return sent;
+				if (!this.room) this.#next();
+				else this.#giveBack(segment);
+				return sent;
+			}
+			if (this.room) this.#giveBack(segment);
+			else this.#next();
+		}
+	}
+
+	/** Lets go of what was not sent, unless it is kept. */
+	close(): void {
+		if (!this.room) return;
+		while (this.segments[0]) this.#giveBack(this.segments[0]);
+	}
+
+	#next(): void {
+		this.#index++;
+		this.#at = 0;
+	}
+
+	#giveBack(segment: Segment): void {
+		this.segments.shift();
+		this.#at = 0;
+		segment.close();
+		this.room!.gone(segment, segment.bytes);
+	}
+}

@@ -1,0 +1,20 @@
+/** A part of a large file that waits for CRIU: in a pipe, or in a file without a name. */
+export interface Segment {
+	/** What it holds takes up memory. */
+	readonly inMemory: boolean;
+	/** Bytes that it holds. */
+	bytes: number;
+	/** Takes up to all of `from` (memory), copied; how many bytes, 0 where it is full. */
+	append(from: Buffer): number;
+	/** Takes up to `bytes` from the pipe `from` by reference; 0 where it is full, or negative errno. */
+	move(from: number, bytes: number): number;
+	/** Nothing more comes: lets go of what only writing needs. */
+	seal(): void;
+	/**
+	 * Moves up to `bytes`, from `at` on, into the pipe `to`; negative errno. A pipe's can only be taken in order, and once.
+	 */
+	send(at: number, to: number, bytes: number): number;
+	/** Everything before `at` was read by CRIU and will not be asked for again. */
+	release(at: number): void;
+	close(): void;
+}
