@@ -1,6 +1,7 @@
 /**
  * Shards that are descriptors of the user's: --shard-fds, or stdout and stdin. Each may be a pipe, a stream socket or a
- * regular file. Nobody at the far end can answer, so a stream counts as received once the kernel has it.
+ * regular file. Nobody at the far end can answer, so a stream counts as received once the other side has taken
+ * it out of the kernel.
  */
 import { fstatSync, fsync, openSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { isatty } from 'node:tty';
@@ -23,6 +24,7 @@ import {
 } from '../libc/constants.js';
 import { restoreFlags, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
+import { drained } from '../shards/drained.js';
 import type { Incoming, Outgoing, Shard } from '../shards/shard.js';
 
 type Direction = 'write' | 'read';
@@ -50,17 +52,27 @@ interface Opened {
 /** Where a capture writes. Throws {@link UsageError} about a descriptor that cannot carry a stream. */
 export function writeToFds(options: Options): Outgoing {
 	const opened = openAll(options, 'write');
+	let closed = false;
+	// Each ends as soon as it is empty: a reader may wait for the end of one before it reads another.
+	const finish = async (one: Opened) => {
+		const { shard, stat } = one;
+		if (stat.isFIFO() || stat.isSocket()) {
+			await drained(shard, stat.isFIFO() ? 'pipe' : 'socket', () => closed);
+		}
+		if (closed) return;
+		if (stat.isFile()) await sync(shard);
+		if (stat.isSocket()) shutdown(shard.fd, SHUT_WR);
+		closeAll(opened.splice(opened.indexOf(one), 1));
+	};
 	return {
 		shards: opened.map(({ shard }) => shard),
 		async received() {
-			for (const { shard, stat } of opened) {
-				if (stat.isFile()) await sync(shard);
-				if (stat.isSocket()) shutdown(shard.fd, SHUT_WR);
-			}
-			closeAll(opened);
+			await Promise.all(opened.map(finish));
 			return { silent: true };
 		},
 		async close() {
+			closed = true;
+			for (const { shard } of opened) poller.interrupt(shard.fd);
 			closeAll(opened);
 		},
 	};

@@ -1,0 +1,51 @@
+/**
+ * The last bytes of a stream fit into a pipe, where they are not safe yet: its reader may die before it takes them, and then
+ * the application must not. So a shard counts as written once the other side has taken all of it.
+ */
+import { ioctl } from '../libc/calls.js';
+import { SIOCOUTQ } from '../libc/constants.js';
+import { bytesWaiting } from '../libc/pipes.js';
+import { EPOLLERR, EPOLLOUT, poller } from '../libc/poller.js';
+import type { Shard } from './shard.js';
+
+/** Nothing tells when a pipe becomes empty: looked at often at first, then every 5 ms. */
+const FIRST_MICROS = 100;
+const LONGEST_MICROS = 5000;
+
+const queued = new Int32Array(new ArrayBuffer(4));
+
+/** Bytes that the other end of a socket has not read (UNIX) or acknowledged (TCP). */
+function unacknowledged(fd: number): number {
+	return ioctl(fd, SIOCOUTQ, queued) < 0 ? 0 : queued[0]!;
+}
+
+/**
+ * Resolves when nothing is left in the pipe or socket of `shard`, or `cancelled` says that nobody cares any more (wake it
+ * by poller.interrupt). Rejects when the other side ended before that, or stood still for the shard's stallMillis.
+ */
+export async function drained(
+	shard: Shard,
+	kind: 'pipe' | 'socket',
+	cancelled: () => boolean,
+): Promise<void> {
+	const { fd, name, stallMillis } = shard;
+	let last = -1;
+	let since = performance.now();
+	for (let micros = FIRST_MICROS; !cancelled(); micros = Math.min(2 * micros, LONGEST_MICROS)) {
+		// In this order: what is left of a reader that has ended is not read any more.
+		const gone = ((await poller.until(fd, EPOLLOUT)) & EPOLLERR) !== 0;
+		if (cancelled()) return;
+		const left = kind === 'pipe' ? bytesWaiting(fd) : unacknowledged(fd);
+		// A socket whose peer ended early throws away what was under way.
+		if (gone && kind === 'socket') throw new Error(`the reader of ${name} ended before it had read all`);
+		if (left === 0) return;
+		if (gone)
+			throw new Error(`the reader of ${name} ended without the last ${left} bytes: look there for why`);
+		if (left !== last) since = performance.now();
+		else if (stallMillis && performance.now() - since > stallMillis) {
+			throw new Error(`the reader of ${name} has taken nothing for ${stallMillis / 1000} s`);
+		}
+		last = left;
+		await poller.pause(micros);
+	}
+}
