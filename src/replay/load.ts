@@ -117,23 +117,24 @@ class Loader {
 
 	/** Undefined where everything was there already. */
 	#payload(reader: ShardReader, writer: FileWriter, bytes: number): Promise<void> | undefined {
-		writer.expect(bytes);
+		const movable = writer.expect(bytes) && reader.isPipe;
 		const buffered = reader.takeBuffered(bytes);
 		const appended = buffered.length ? writer.append(buffered) : undefined;
 		if (buffered.length === bytes) return appended;
-		return this.#rest(reader, writer, bytes - buffered.length, appended);
+		return this.#rest(reader, writer, bytes - buffered.length, movable, appended);
 	}
 
 	async #rest(
 		reader: ShardReader,
 		writer: FileWriter,
 		bytes: number,
+		movable: boolean,
 		before: Promise<void> | undefined,
 	): Promise<void> {
 		await before;
 		for (let left = bytes; left > 0; ) {
 			const moved =
-				reader.isPipe && left >= LARGE
+				movable && left >= LARGE
 					? await this.#move(reader, writer, left)
 					: await this.#copy(reader, writer, left);
 			left -= moved;

@@ -16,7 +16,9 @@ export class ExtWriter implements FileWriter {
 		readonly stop: Stop,
 	) {}
 
-	expect(): void {}
+	expect(): boolean {
+		return true;
+	}
 
 	append(bytes: Buffer): Promise<void> | undefined {
 		const taken = this.#write(bytes);

@@ -116,10 +116,11 @@ class FolderFile implements FileWriter {
 		this.isLast = name === LAST_IMAGE;
 	}
 
-	expect(bytes: number): void {
-		if (this.#fd !== undefined) return;
+	expect(bytes: number): boolean {
+		if (this.#fd !== undefined) return true;
 		const waiting = this.#parts.reduce((sum, part) => sum + part.length, 0);
 		if (waiting + bytes > SMALL || !this.limits.mayHold(bytes)) this.write();
+		return this.#fd !== undefined;
 	}
 
 	append(bytes: Buffer): undefined {

@@ -54,13 +54,15 @@ class HeldWriter implements FileWriter {
 		readonly done: (file: HeldFile) => void,
 	) {}
 
-	expect(bytes: number): void {
-		if (this.#large || this.#size + bytes <= this.most) return;
+	expect(bytes: number): boolean {
+		if (this.#large) return true;
+		if (this.#size + bytes <= this.most) return false;
 		this.#large = new LargeFile(this.name, this.room);
 		// Known from here on, so that it is let go of when the stream fails.
 		this.done({ kind: 'large', file: this.#large });
 		for (const part of this.#parts) this.#large.append(part);
 		this.#parts = [];
+		return true;
 	}
 
 	append(bytes: Buffer): undefined {

@@ -5,8 +5,8 @@
 
 /** Takes one file of the image, from its beginning. */
 export interface FileWriter {
-	/** So many bytes follow next: where they go may depend on it. */
-	expect(bytes: number): void;
+	/** So many bytes follow next: where they go may depend on it. Says whether they may come by {@link move}. */
+	expect(bytes: number): boolean;
 	/** Takes a copy of `bytes`. A promise where that has to be waited for. */
 	append(bytes: Buffer): Promise<void> | undefined;
 	/**

@@ -1,0 +1,66 @@
+/** How a stream's payload gets into a store: read with its marker, or moved, depending on what has come by then. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { bytesWaiting } from '../../src/libc/pipes.js';
+import { load } from '../../src/replay/load.js';
+import { Stop } from '../../src/stop.js';
+import { FolderStore } from '../../src/stores/folder.js';
+import { HeldStore } from '../../src/stores/held.js';
+import { content } from '../support/content.js';
+import { data, file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
+import { pipe } from '../support/pipe.js';
+import { suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/until.js';
+
+const test = suite('what comes after its marker');
+
+/** Around the sizes from which payload is moved, and from which a file is large. */
+const sizes = [1, 16_383, 16_384, 60_000, 65_536, 65_537, 300_000];
+
+/** Loads a file of `bytes`, whose payload is sent only when the marker before it was read. */
+async function loadLate(bytes: number, store: HeldStore | FolderStore): Promise<Buffer> {
+	const { readEnd, writeEnd } = pipe();
+	const bodyOf = content(bytes, bytes);
+	const shard = { fd: readEnd.fd, name: 'the shard', stallMillis: 0 };
+	const loading = load([shard], store, new Stop());
+	const failed = loading.catch((error) => error);
+	const stream = streamOf(file('late.img'), data(bodyOf), fileEnd(), imageEnd());
+	const payloadAt = stream.indexOf(bodyOf);
+	await writeEnd.write(stream.subarray(0, payloadAt));
+	await until('the marker to be read', () => bytesWaiting(readEnd.fd) === 0);
+	await writeEnd.end(stream.subarray(payloadAt));
+	await loading;
+	await failed;
+	return bodyOf;
+}
+
+for (const bytes of sizes) {
+	test(`${bytes} bytes, held`, async () => {
+		const log = { info() {} };
+		const store = new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, log });
+		try {
+			const expected = await loadLate(bytes, store);
+			const held = store.files.get('late.img')!;
+			assert.is(held.kind, bytes > 65_536 ? 'large' : 'small');
+			if (held.kind === 'small') assert.ok(held.data.equals(expected));
+		} finally {
+			store.close();
+		}
+	});
+
+	test(`${bytes} bytes, into a folder`, async () => {
+		const folder = temporaryFolder();
+		const store = new FolderStore(folder, false);
+		try {
+			const expected = await loadLate(bytes, store);
+			await store.finish();
+			assert.ok(readFileSync(join(folder, 'late.img')).equals(expected));
+		} finally {
+			store.close();
+		}
+	});
+}
+
+test.run();
