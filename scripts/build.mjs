@@ -1,4 +1,4 @@
-// Makes dist/ from src/: the code of proto/ first, then one bundle per command. A bundle starts in two thirds of the time of
+// Makes dist/ from src/: the code of proto/ first, then a bundle per bin. A bundle starts in two thirds of the time of
 // a tree of modules, and what starts a streamer late keeps an application frozen.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
@@ -30,13 +30,12 @@ export async function bundle() {
 		entryPoints: ['src/bin.ts', 'src/hook.ts'],
 		outdir: 'dist',
 		bundle: true,
-		splitting: true,
 		format: 'esm',
 		platform: 'node',
 		target: 'node20.19',
-		minifySyntax: true,
-		minifyWhitespace: true,
+		minify: true,
 		external: ['koffi'],
+		alias: { 'string-width': './scripts/string-width.mjs' },
 		// CommonJS packages in the bundle ask for Node's own modules by require.
 		banner: {
 			js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",

@@ -8,15 +8,14 @@
  */
 import { endianness } from 'node:os';
 import koffi from 'koffi';
+import { faultsFrom } from './faults.js';
 
 if (endianness() !== 'LE') throw new Error('CRIU streams are little-endian; this machine is not');
 
 const libc = koffi.load(null);
 
-/** Tests make calls fail on purpose with this variable; nothing of it is loaded without. */
-const faults = process.env.CRIU_STREAMER_FAULTS
-	? (await import('./faults.js')).faultsFrom(process.env.CRIU_STREAMER_FAULTS)
-	: undefined;
+/** Tests make calls fail on purpose with this variable. */
+const faults = process.env.CRIU_STREAMER_FAULTS ? faultsFrom(process.env.CRIU_STREAMER_FAULTS) : undefined;
 
 function define<A extends unknown[]>(signature: string): (...args: A) => number {
 	const native = libc.func(signature) as (...args: A) => number;
