@@ -5,8 +5,9 @@
 import { poller } from '../libc/poller.js';
 import type { Stop } from '../stop.js';
 import { encodeMarker, type MarkerBody } from '../wire/marker.js';
+import { stalled } from './drained.js';
 import type { Shard } from './shard.js';
-import { ShardWriter, SMALL, stalled } from './writer.js';
+import { ShardWriter, SMALL } from './writer.js';
 
 /** Between two looks at full shards, in microseconds: from the time in which a fast reader empties half a pipe… */
 const FIRST_LOOK = 100;
@@ -94,10 +95,14 @@ export class Balance {
 		this.#current = undefined;
 	}
 
-	/** Ends the image, and resolves when the kernel has everything. */
+	/**
+	 * Ends the image, and resolves when the kernel has everything. The end comes once all that is before it was read: whoever
+	 * finds it may start the application, so it must not wait in a pipe for a capture that fails after all.
+	 */
 	async endImage(): Promise<void> {
 		const held = this.tryTake(1) ?? (await this.take(1));
 		await Promise.all(this.writers.map((writer) => writer.flush()));
+		await Promise.all(this.writers.map((writer) => writer.drained()));
 		held.writer.append(encodeMarker({ seq: this.#seq++, kind: 'image-end' }));
 		await held.writer.flush();
 		held.writer.busy = false;

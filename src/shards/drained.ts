@@ -12,40 +12,45 @@ import type { Shard } from './shard.js';
 const FIRST_MICROS = 100;
 const LONGEST_MICROS = 5000;
 
-const queued = new Int32Array(new ArrayBuffer(4));
+const outgoing = new Int32Array(new ArrayBuffer(4));
 
-/** Bytes that the other end of a socket has not read (UNIX) or acknowledged (TCP). */
-function unacknowledged(fd: number): number {
-	return ioctl(fd, SIOCOUTQ, queued) < 0 ? 0 : queued[0]!;
+/** Bytes that were written to `fd` and that its reader has not taken (or, over TCP, acknowledged) yet. */
+export function unsent(fd: number, kind: 'pipe' | 'socket'): number {
+	if (kind === 'pipe') return bytesWaiting(fd);
+	return ioctl(fd, SIOCOUTQ, outgoing) < 0 ? 0 : outgoing[0]!;
 }
 
 /**
- * Resolves when nothing is left in the pipe or socket of `shard`, or `cancelled` says that nobody cares any more (wake it
- * by poller.interrupt). Rejects when the other side ended before that, or stood still for the shard's stallMillis.
+ * Resolves when nothing is left in the pipe or socket of `shard`. Rejects when the other side ended before that, or stood
+ * still for the shard's stallMillis, and with what `check` throws: it is called after each wait, and a run that is over
+ * interrupts the one for the descriptor (poller.interrupt).
  */
-export async function drained(
-	shard: Shard,
-	kind: 'pipe' | 'socket',
-	cancelled: () => boolean,
-): Promise<void> {
+export async function drained(shard: Shard, kind: 'pipe' | 'socket', check: () => void): Promise<void> {
 	const { fd, name, stallMillis } = shard;
 	let last = -1;
 	let since = performance.now();
-	for (let micros = FIRST_MICROS; !cancelled(); micros = Math.min(2 * micros, LONGEST_MICROS)) {
+	for (let micros = FIRST_MICROS; ; micros = Math.min(2 * micros, LONGEST_MICROS)) {
+		check();
 		// In this order: what is left of a reader that has ended is not read any more.
 		const gone = ((await poller.until(fd, EPOLLOUT)) & EPOLLERR) !== 0;
-		if (cancelled()) return;
-		const left = kind === 'pipe' ? bytesWaiting(fd) : unacknowledged(fd);
+		check();
+		const left = unsent(fd, kind);
 		// A socket whose peer ended early throws away what was under way.
 		if (gone && kind === 'socket') throw new Error(`the reader of ${name} ended before it had read all`);
 		if (left === 0) return;
 		if (gone)
 			throw new Error(`the reader of ${name} ended without the last ${left} bytes: look there for why`);
 		if (left !== last) since = performance.now();
-		else if (stallMillis && performance.now() - since > stallMillis) {
-			throw new Error(`the reader of ${name} has taken nothing for ${stallMillis / 1000} s`);
-		}
+		else if (stallMillis && performance.now() - since > stallMillis) throw stalled(shard);
 		last = left;
 		await poller.pause(micros);
 	}
+}
+
+/** What to say of a reader that takes nothing for longer than it may. */
+export function stalled({ name, stallMillis }: Shard): Error {
+	return new Error(
+		`the reader of ${name} has taken nothing for ${stallMillis / 1000} s: ` +
+			'look whether it still runs, or allow more with --stall-timeout',
+	);
 }

@@ -2,11 +2,10 @@
  * One shard of a capture. Whoever holds it (see balance.ts) appends records; small ones are gathered into one write, and a
  * large payload moves by reference from pipe to pipe, or from private memory.
  */
-import { fcntl, getsockopt, ioctl, read, splice, write } from '../libc/calls.js';
+import { fcntl, getsockopt, read, splice, write } from '../libc/calls.js';
 import {
 	F_GETPIPE_SZ,
 	PAGE,
-	SIOCOUTQ,
 	SO_TYPE,
 	SOL_SOCKET,
 	SPLICE_F_MOVE,
@@ -16,6 +15,7 @@ import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe, pagesOf } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import type { Stop } from '../stop.js';
+import { drained, stalled, unsent } from './drained.js';
 import type { Shard } from './shard.js';
 
 /** Records that are smaller are copied and gathered; it is the size of a pipe that nobody enlarged. */
@@ -66,9 +66,7 @@ export class ShardWriter {
 
 	/** Bytes that were written and that the reader has not taken yet, as far as the kernel can tell. */
 	unsent(): number {
-		if (this.kind === 'pipe') return bytesWaiting(this.#fd);
-		if (this.kind === 'file') return 0;
-		return ioctl(this.#fd, SIOCOUTQ, outgoing) < 0 ? 0 : outgoing[0]!;
+		return this.kind === 'file' ? 0 : unsent(this.#fd, this.kind);
 	}
 
 	/** Room for a chunk that is worth a call: waking for each page that a reader takes would move page by page. */
@@ -125,6 +123,17 @@ export class ShardWriter {
 			this.#flushing = undefined;
 		});
 		return this.#flushing;
+	}
+
+	/** Resolves when the reader has taken everything that was written; rejects when it ended before. */
+	async drained(): Promise<void> {
+		if (this.kind === 'file') return;
+		const release = this.stop.onFail(() => poller.interrupt(this.#fd));
+		try {
+			await drained(this.shard, this.kind, () => this.stop.check());
+		} finally {
+			release();
+		}
 	}
 
 	/** Starts to write what was gathered; `done` is called if that takes longer. The error goes to the run. */
@@ -214,16 +223,7 @@ export class ShardWriter {
 	}
 }
 
-/** What to say of a reader that takes nothing for longer than it may. */
-export function stalled({ name, stallMillis }: Shard): Error {
-	return new Error(
-		`the reader of ${name} has taken nothing for ${stallMillis / 1000} s: ` +
-			'look whether it still runs, or allow more with --stall-timeout',
-	);
-}
-
 const NOTHING = Promise.resolve();
-const outgoing = new Int32Array(new ArrayBuffer(4));
 
 function kindOf(fd: number): Kind {
 	if (fcntl(fd, F_GETPIPE_SZ, 0) > 0) return 'pipe';

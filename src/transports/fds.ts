@@ -53,13 +53,15 @@ interface Opened {
 export function writeToFds(options: Options): Outgoing {
 	const opened = openAll(options, 'write');
 	let closed = false;
+	const check = () => {
+		if (closed) throw new Error('the shards were closed');
+	};
 	// Each ends as soon as it is empty: a reader may wait for the end of one before it reads another.
 	const finish = async (one: Opened) => {
 		const { shard, stat } = one;
 		if (stat.isFIFO() || stat.isSocket()) {
-			await drained(shard, stat.isFIFO() ? 'pipe' : 'socket', () => closed);
+			await drained(shard, stat.isFIFO() ? 'pipe' : 'socket', check);
 		}
-		if (closed) return;
 		if (stat.isFile()) await sync(shard);
 		if (stat.isSocket()) shutdown(shard.fd, SHUT_WR);
 		closeAll(opened.splice(opened.indexOf(one), 1));
