@@ -1,7 +1,7 @@
 /** Real pipes: Node's `stdio: 'pipe'` makes sockets, and the streamer treats those differently. */
 import { buffer, read as libcRead, write as libcWrite } from '../../src/libc/calls.js';
 import { callError, EAGAIN, EINTR, must } from '../../src/libc/errno.js';
-import { makePipe, restoreFlags } from '../../src/libc/pipes.js';
+import { bytesWaiting, makePipe, restoreFlags } from '../../src/libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
 import { afterwards } from './cleanup.js';
 
@@ -20,6 +20,12 @@ export class End {
 		this.#open = false;
 		poller.interrupt(this.fd);
 		poller.close(this.fd);
+	}
+
+	/** Gives the descriptor to another owner. */
+	handOver(): number {
+		this.#open = false;
+		return this.fd;
 	}
 
 	/** Makes it one that a child may have: blocking, as the ends that a shell makes are. */
@@ -63,6 +69,11 @@ export class ReadEnd extends End {
 			if (got === -EAGAIN) await poller.until(this.fd, EPOLLIN);
 			else if (got !== -EINTR) throw callError(`cannot read from fd ${this.fd}`, got);
 		}
+	}
+
+	/** Resolves when there is something to read, or the end. */
+	async readable(): Promise<void> {
+		if (bytesWaiting(this.fd) === 0) await poller.until(this.fd, EPOLLIN);
 	}
 
 	/** Exactly `bytes` bytes. */

@@ -1,0 +1,140 @@
+/** Every kind of store behind one face, so that one table of cases runs over all of them. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { poller } from '../../src/libc/poller.js';
+import { listenUnix } from '../../src/libc/unix-socket.js';
+import { serve } from '../../src/replay/serve.js';
+import { Stop } from '../../src/stop.js';
+import { ExtWriter } from '../../src/stores/ext.js';
+import { FolderStore } from '../../src/stores/folder.js';
+import { HeldStore } from '../../src/stores/held.js';
+import type { RoomOptions } from '../../src/stores/room.js';
+import type { FileWriter, Store } from '../../src/stores/store.js';
+import { afterwards } from '../support/cleanup.js';
+import { pipe, type ReadEnd } from '../support/pipe.js';
+import { StandInRestore } from '../support/stand-in.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+/** A store, and a way to what it took. */
+export interface Filled {
+	store: Store;
+	/** What it says with -v. */
+	said: string[];
+	/** All files are there: from now on they can be read. */
+	complete(): Promise<void>;
+	read(name: string): Promise<Buffer | undefined>;
+}
+
+type Choice = Partial<RoomOptions>;
+
+/** One that holds the image for CRIU. */
+export interface Held extends Filled {
+	store: HeldStore;
+	criu: StandInRestore[];
+	/** How serving them ends. */
+	served: Promise<void>;
+}
+
+/** A store that holds the image for CRIU, and the restoring CRIUs, which connect as soon as it is complete. */
+export function held(choice: Choice = {}, clients = 1): Held {
+	const said: string[] = [];
+	const log = { info: (text: string) => void said.push(text) };
+	const store = new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, ...choice, log });
+	afterwards(() => store.close());
+	const result: Held = {
+		store,
+		said,
+		criu: [],
+		served: Promise.resolve(),
+		async complete() {
+			const work = temporaryFolder();
+			const fd = listenUnix(join(work, 'streamer-serve.sock'), 'connection');
+			afterwards(() => poller.close(fd));
+			result.served = serve({ criu: { kind: 'listening', fd }, files: store.files, clients });
+			result.served.catch(() => {});
+			for (let i = 0; i < clients; i++) result.criu.push(await StandInRestore.connect(work));
+			afterwards(() => {
+				for (const criu of result.criu) criu.close();
+				return result.served.catch(() => {});
+			});
+		},
+		read: (name: string) => result.criu[0]!.read(name),
+	};
+	return result;
+}
+
+/** Files in a folder, on a file system that has unnamed files. */
+export function folder(): Filled {
+	const path = temporaryFolder();
+	const store = new FolderStore(path, false);
+	afterwards(() => store.close());
+	return {
+		store,
+		said: [],
+		complete: () => store.finish(),
+		read: async (name) => readFileSync(join(path, name)),
+	};
+}
+
+/** Pipes of the user's, one per file, read as they fill. */
+export function ext(): Filled {
+	const reads = new Map<string, Promise<Buffer>>();
+	return {
+		store: {
+			create(name) {
+				const { readEnd, writeEnd } = pipe();
+				reads.set(name, readEnd.all());
+				return new ExtWriter(name, writeEnd.handOver(), new Stop());
+			},
+		},
+		said: [],
+		complete: async () => {},
+		read: async (name) => reads.get(name),
+	};
+}
+
+export const kinds: Record<string, () => Filled> = {
+	'buffers and pipes': () => held(),
+	'buffers and memory files': () => held({ keep: true }),
+	'a spool alone': () => held({ memoryLimit: 0, spool: temporaryFolder() }),
+	'a spool alone, kept': () => held({ keep: true, memoryLimit: 0, spool: temporaryFolder() }),
+	'pipes, then a spool': () => held({ memoryLimit: 1_500_000, spool: temporaryFolder() }),
+	'memory files, then a spool': () => held({ keep: true, memoryLimit: 1_500_000, spool: temporaryFolder() }),
+	'a folder': folder,
+	'a pipe of the user’s': ext,
+};
+
+/** How a file comes: in pieces of so many bytes, from memory or by reference from a pipe. */
+export type Manner = readonly (readonly ['append' | 'move', number])[];
+
+/** Gives `bytes` to `writer`, in the pieces that `manner` says, over and over. */
+export async function give(writer: FileWriter, bytes: Buffer, manner: Manner): Promise<void> {
+	for (let at = 0, turn = 0; at < bytes.length; turn++) {
+		const [how, most] = manner[turn % manner.length]!;
+		const piece = bytes.subarray(at, at + most);
+		at += piece.length;
+		const movable = writer.expect(piece.length);
+		if (how === 'append' || !movable) await writer.append(piece);
+		else await moveAll(writer, piece);
+	}
+	writer.end();
+}
+
+async function moveAll(writer: FileWriter, bytes: Buffer): Promise<void> {
+	const { readEnd, writeEnd } = pipe();
+	const written = writeEnd.end(bytes);
+	// Where the store refuses, the test is about that.
+	written.catch(() => {});
+	await move(writer, readEnd, bytes.length);
+	await written;
+	readEnd.close();
+}
+
+async function move(writer: FileWriter, from: ReadEnd, bytes: number): Promise<void> {
+	for (let left = bytes; left > 0; ) {
+		await from.readable();
+		const moved = writer.move(from.fd, left);
+		if (moved < 0) await writer.whenRoom();
+		else left -= moved;
+	}
+}

@@ -1,0 +1,228 @@
+/** The same table of cases over each store: whatever comes out is what went in, however it came. */
+import { readdirSync, readlinkSync, statSync } from 'node:fs';
+import * as assert from 'uvu/assert';
+import { content } from '../support/content.js';
+import { suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/until.js';
+import { give, held, kinds, type Manner } from './kinds.js';
+
+/** Around a page, a small file, a parked pipe, and several of those. */
+const sizes = [
+	0,
+	1,
+	4095,
+	4096,
+	4097,
+	65_535,
+	65_536,
+	65_537,
+	(1 << 20) - 1,
+	1 << 20,
+	(1 << 20) + 1,
+	5 << 20,
+];
+const MB = 1 << 20;
+const manners: Record<string, Manner> = {
+	'from memory': [['append', 65_536]],
+	'from memory, in small pieces': [['append', 1000]],
+	'by reference': [['move', MB]],
+	'by reference, in odd pieces': [['move', 70_001]],
+	'first from memory, then by reference': [
+		['append', 65_537],
+		['move', 50_000_000],
+	],
+	'by turns': [
+		['append', 100],
+		['move', 300_000],
+		['append', 5000],
+		['move', 16_384],
+	],
+};
+
+for (const [kind, make] of Object.entries(kinds)) {
+	const test = suite(kind);
+	for (const [how, manner] of Object.entries(manners)) {
+		test(how, async () => {
+			const filled = make();
+			for (const bytes of sizes)
+				await give(filled.store.create(`${bytes}.img`), content(bytes, bytes), manner);
+			await filled.complete();
+			for (const bytes of sizes) {
+				const got = await filled.read(`${bytes}.img`);
+				assert.ok(got?.equals(content(bytes, bytes)), `${bytes} bytes came as ${got?.length} other ones`);
+			}
+		});
+	}
+
+	test('several files at once', async () => {
+		const filled = make();
+		const writers = [0, 1, 2].map((i) => filled.store.create(`${i}.img`));
+		const piece = (i: number, turn: number) => content(10 * i + turn, 200_000 + i);
+		for (let turn = 0; turn < 8; turn++) {
+			for (const [i, writer] of writers.entries()) {
+				writer.expect(piece(i, turn).length);
+				await writer.append(piece(i, turn));
+			}
+		}
+		for (const writer of writers) writer.end();
+		await filled.complete();
+		for (const i of [2, 0, 1]) {
+			const expected = Buffer.concat([0, 1, 2, 3, 4, 5, 6, 7].map((turn) => piece(i, turn)));
+			assert.ok((await filled.read(`${i}.img`))?.equals(expected), `${i}.img`);
+		}
+	});
+	test.run();
+}
+
+const LARGE = content(1, 5 << 20);
+const byReference: Manner = [['move', 300_000]];
+const twoClients = 2;
+
+const test = suite('what CRIU may do with a file');
+
+for (const keep of [false, true]) {
+	for (const spool of [false, true]) {
+		const where = `${keep ? ', kept' : ''}${spool ? ', on a disk' : ''}`;
+		const make = (clients = 1) =>
+			held({ keep, ...(spool && { memoryLimit: 0, spool: temporaryFolder() }) }, clients);
+
+		test(`close it early, or unread${where}`, async () => {
+			const before = openDescriptors();
+			const filled = make();
+			for (const name of ['a', 'b', 'c']) await give(filled.store.create(name), LARGE, byReference);
+			await filled.complete();
+			const [criu] = filled.criu;
+			(await criu!.open('a'))!.close();
+			const b = (await criu!.open('b'))!;
+			assert.ok((await b.exactly(2_000_000)).equals(LARGE.subarray(0, 2_000_000)));
+			b.close();
+			assert.ok((await criu!.read('c'))?.equals(LARGE));
+			criu!.close();
+			await filled.served;
+			filled.store.close();
+			if (!keep) await until('its parts to be gone', () => openDescriptors() <= before + 1);
+		});
+
+		test(`ask for a small one twice${where}`, async () => {
+			const filled = make();
+			await give(filled.store.create('small'), LARGE.subarray(0, 60_000), [['append', 60_000]]);
+			await filled.complete();
+			for (let i = 0; i < 3; i++) assert.ok((await filled.read('small'))?.equals(LARGE.subarray(0, 60_000)));
+		});
+
+		if (keep) {
+			test(`ask for a large one again${where}`, async () => {
+				const filled = make();
+				await give(filled.store.create('large'), LARGE, byReference);
+				await filled.complete();
+				for (let i = 0; i < 3; i++) assert.ok((await filled.read('large'))?.equals(LARGE));
+			});
+
+			test(`read it several times at once, over two connections${where}`, async () => {
+				const filled = make(twoClients);
+				await give(filled.store.create('large'), LARGE, byReference);
+				await filled.complete();
+				const ends = await Promise.all([0, 1, 0, 1].map((i) => filled.criu[i]!.open('large')));
+				// In small bites by turns, so that each is somewhere else in the file.
+				for (let at = 0, bite = 100_003; at < LARGE.length; at += bite) {
+					for (const end of ends) {
+						const wanted = LARGE.subarray(at, at + bite);
+						assert.ok((await end!.exactly(wanted.length)).equals(wanted), `at ${at}`);
+					}
+				}
+				for (const end of ends) assert.is((await end!.all()).length, 0);
+			});
+		} else {
+			test(`ask for a large one again: an error that names it and --keep${where}`, async () => {
+				const filled = make();
+				await give(filled.store.create('large.img'), LARGE, byReference);
+				await filled.complete();
+				assert.ok((await filled.read('large.img'))?.equals(LARGE));
+				await filled.criu[0]!.open('large.img').catch(() => {});
+				const message = await filled.served.then(
+					() => '',
+					(error) => error.message,
+				);
+				assert.match(message, /"large\.img" a second time.*--keep/);
+			});
+		}
+	}
+}
+
+test('what was read is given back to the file system', async () => {
+	const spool = temporaryFolder();
+	const filled = held({ memoryLimit: 0, spool });
+	const parts = 6;
+	const writer = filled.store.create('large');
+	for (let i = 0; i < parts; i++) {
+		writer.expect(LARGE.length);
+		await writer.append(LARGE);
+	}
+	writer.end();
+	const full = blocksOfUnnamed(spool);
+	// The first part found memory below its limit.
+	assert.ok(full >= ((parts - 1) * LARGE.length) / 512, `${full} blocks`);
+	await filled.complete();
+	const end = (await filled.criu[0]!.open('large'))!;
+	await end.exactly((parts - 1) * LARGE.length);
+	await until('most of it to be given back', () => blocksOfUnnamed(spool) <= full / 2);
+	assert.ok((await end.all()).equals(LARGE));
+});
+
+test.run();
+
+const limits = suite('limits');
+
+limits('without a spool: an error with the hint', async () => {
+	const filled = held({ memoryLimit: 2 << 20 });
+	let message = '';
+	await give(filled.store.create('large'), LARGE, byReference).catch((error) => (message = error.message));
+	assert.match(message, /more than the 2097152 bytes of --memory-limit.*--spool DIR/);
+});
+
+limits('with many small files, too', async () => {
+	const filled = held({ memoryLimit: 100_000 });
+	const small = LARGE.subarray(0, 60_000);
+	await give(filled.store.create('1'), small, [['append', 1000]]);
+	let message = '';
+	await give(filled.store.create('2'), small, [['append', 1000]]).catch((error) => (message = error.message));
+	assert.match(message, /--memory-limit.*--spool/);
+});
+
+limits('past the limit the spool takes over, which is said once', async () => {
+	const spool = temporaryFolder();
+	const filled = held({ memoryLimit: 2 << 20, spool });
+	for (const name of ['1', '2', '3']) await give(filled.store.create(name), LARGE, byReference);
+	assert.is(filled.said.filter((line) => line.includes(spool)).length, 1, filled.said.join('\n'));
+	assert.equal(readdirSync(spool), [], 'its files have no names');
+	await filled.complete();
+	for (const name of ['3', '1', '2']) assert.ok((await filled.read(name))?.equals(LARGE));
+});
+
+limits('a spool that is no folder is named', async () => {
+	const filled = held({ memoryLimit: 0, spool: '/dev/null' });
+	let message = '';
+	await give(filled.store.create('large'), LARGE, byReference).catch((error) => (message = error.message));
+	assert.match(message, /--spool \/dev\/null/);
+});
+
+limits.run();
+
+function openDescriptors(): number {
+	return readdirSync('/proc/self/fd').length;
+}
+
+/** Of the unnamed files in `folder` that this process has open. */
+function blocksOfUnnamed(folder: string): number {
+	let blocks = 0;
+	for (const fd of readdirSync('/proc/self/fd')) {
+		try {
+			if (readlinkSync(`/proc/self/fd/${fd}`).startsWith(`${folder}/`))
+				blocks += statSync(`/proc/self/fd/${fd}`).blocks;
+		} catch {
+			// The descriptor of the listing itself.
+		}
+	}
+	return blocks;
+}
