@@ -1,0 +1,158 @@
+/** What a replay holds: the image and little more, however small the pieces in which it comes, and wherever it goes. */
+
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import * as assert from 'uvu/assert';
+import { bytesWaiting, pipeSize } from '../../src/libc/pipes.js';
+import { content } from '../support/content.js';
+import { data, file, fileEnd, imageEnd, type Part, streamOf } from '../support/markers.js';
+import type { WriteEnd } from '../support/pipe.js';
+import { StandInRestore } from '../support/stand-in.js';
+import { ours, type Program, startExtract } from '../support/streamer.js';
+import { full, suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/until.js';
+
+const MB = 1 << 20;
+const PIECE = 100;
+/** Node with its heap, koffi and the buffers of a shard: what a process needs that holds no image itself. */
+const MOST_RESIDENT = 160 * MB;
+const IMAGE = content(1, (full ? 256 : 24) * MB);
+
+/** What one slot of a pipe takes up is a page at most: this is the most that the pipes of `pid` can hold, and what they do. */
+function parked(pid: number): { pages: number; bytes: number; pipes: number } {
+	const found = { pages: 0, bytes: 0, pipes: 0 };
+	for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+		const path = `/proc/${pid}/fd/${fd}`;
+		if (!readlinkSync(path).startsWith('pipe:')) continue;
+		let own: number;
+		try {
+			own = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+		} catch {
+			continue;
+		}
+		const bytes = bytesWaiting(own);
+		if (bytes) {
+			found.pages += pipeSize(own);
+			found.bytes += bytes;
+			found.pipes++;
+		}
+		closeSync(own);
+	}
+	return found;
+}
+
+function resident(pid: number): number {
+	return 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
+}
+
+/** Everything was taken out of the shard. */
+const drained = (shard: WriteEnd) => until('the stream to be read', () => bytesWaiting(shard.fd) === 0);
+
+/** Sends the stream of one file up to its end, as `send` does it; then looks, and lets it be restored. */
+async function replayed(send: (shard: WriteEnd) => Promise<number>): Promise<void> {
+	const { process, work, shards } = startExtract();
+	const [shard] = shards;
+	const next = await send(shard!);
+	await drained(shard!);
+	const { pages, pipes } = parked(process.pid);
+	assert.ok(pipes > 1, `${pipes} pipes hold the image`);
+	assert.ok(pages <= 1.3 * IMAGE.length, `${pages} bytes of pipes for an image of ${IMAGE.length}`);
+	assert.ok(resident(process.pid) < MOST_RESIDENT, `${resident(process.pid)} bytes resident`);
+	await shard!.end(rest(next, fileEnd(), imageEnd()));
+	const restore = await StandInRestore.connect(work);
+	assert.ok((await restore.read('pages-1.img'))?.equals(IMAGE), 'it is what was sent');
+	restore.close();
+	await process.ends();
+}
+
+/** `parts` with numbers from `seq` on. */
+function rest(seq: number, ...parts: Part[]): Buffer {
+	return streamOf({ ...parts[0]!, seq }, ...parts.slice(1));
+}
+
+const test = suite('memory');
+
+test(`a sender that writes ${PIECE} bytes at a time`, async () => {
+	await replayed(async (shard) => {
+		await shard.write(streamOf(file('pages-1.img'), data(IMAGE.subarray(0, 0), IMAGE.length)));
+		for (let at = 0; at < IMAGE.length; at += PIECE) await shard.write(IMAGE.subarray(at, at + PIECE));
+		return 2;
+	});
+});
+
+test(`a sender that waits between ${PIECE} bytes and the next until they are read`, async () => {
+	await replayed(async (shard) => {
+		await shard.write(streamOf(file('pages-1.img'), data(IMAGE.subarray(0, 0), IMAGE.length)));
+		// Slow at first, fast later: whatever was wasted by then shows.
+		for (let at = 0; at < 20_000; at += PIECE) {
+			await shard.write(IMAGE.subarray(at, at + PIECE));
+			await drained(shard);
+		}
+		await shard.write(IMAGE.subarray(20_000));
+		return 2;
+	});
+});
+
+test(`a sender whose every marker carries ${PIECE} bytes`, async () => {
+	await replayed(async (shard) => {
+		let seq = 1;
+		await shard.write(streamOf(file('pages-1.img')));
+		const batch: Buffer[] = [];
+		for (let at = 0; at < IMAGE.length; at += PIECE) {
+			batch.push(rest(seq++, data(IMAGE.subarray(at, at + PIECE))));
+			if (batch.length === 1000) await shard.write(Buffer.concat(batch.splice(0)));
+		}
+		await shard.write(Buffer.concat(batch));
+		return seq;
+	});
+});
+
+/** Replays an image of several files, and returns what was said. */
+async function replayWith(program: Program, env: Record<string, string> = {}, args: string[] = []) {
+	const work = temporaryFolder();
+	const { process, shards } = startExtract({ program, env, work, args: ['-v', ...args] });
+	const names = ['pages-1.img', 'pages-2.img', 'pages-3.img'];
+	const third = Math.floor(IMAGE.length / 3);
+	const parts = names.map((_, i) => IMAGE.subarray(i * third, (i + 1) * third));
+	await shards[0]!.end(
+		streamOf(...names.flatMap((name, i) => [file(name), data(parts[i]!), fileEnd()]), imageEnd()),
+	);
+	const restore = await StandInRestore.connect(work);
+	for (const [i, name] of names.entries()) {
+		assert.ok((await restore.read(name))?.equals(parts[i]!), `${name} is what was sent`);
+	}
+	restore.close();
+	await process.ends();
+	return process;
+}
+
+const inMemoryFiles = (lines: string[]) => lines.filter((line) => /goes on in memory files/.test(line));
+
+test('the kernel makes no more pipes: memory files, which is said once', async () => {
+	const { lines } = await replayWith(ours, { CRIU_STREAMER_FAULTS: 'pipe2:EMFILE:=5' });
+	assert.is(inMemoryFiles(lines).length, 1, lines.join('\n'));
+	assert.match(inMemoryFiles(lines)[0]!, /makes no more pipes/);
+});
+
+test('few descriptors: memory files, which is said once', async () => {
+	const { lines } = await replayWith(['prlimit', '--nofile=1030:1030', ...ours]);
+	assert.is(inMemoryFiles(lines).length, 1, lines.join('\n'));
+	assert.match(inMemoryFiles(lines)[0]!, /no descriptors left/);
+});
+
+test('--memory-limit without --spool: an error with the hint, and no socket', async () => {
+	const { process, work, shards } = startExtract({ args: ['--memory-limit', '4M'] });
+	const stream = streamOf(file('pages-1.img'), data(IMAGE), fileEnd(), imageEnd());
+	await shards[0]!.end(stream).catch(() => {});
+	assert.match(await process.ends(1), /more than the 4194304 bytes of --memory-limit; .*--spool DIR/);
+	assert.equal(readdirSync(work), []);
+});
+
+test('--memory-limit with --spool: all of it comes, and nothing is left there', async () => {
+	const spool = temporaryFolder();
+	const { lines } = await replayWith(ours, {}, ['--memory-limit', '4M', '--spool', spool]);
+	assert.is(lines.filter((line) => line.includes(spool)).length, 1, lines.join('\n'));
+	assert.equal(readdirSync(spool), []);
+});
+
+test.run();
