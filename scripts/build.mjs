@@ -33,7 +33,7 @@ export async function bundle() {
 		format: 'esm',
 		platform: 'node',
 		target: 'node20.19',
-		minify: true,
+		minify: !process.env.PLAIN,
 		external: ['koffi'],
 		alias: { 'string-width': './scripts/string-width.mjs' },
 		// CommonJS packages in the bundle ask for Node's own modules by require.

@@ -21,7 +21,8 @@ const HALF_MESSAGE_MILLIS = 30_000;
 
 export class CriuConnection {
 	readonly #receiver = new Receiver(PREFIX_BYTES + MOST_MESSAGE_BYTES + 1);
-	#bytes: Buffer = Buffer.alloc(0);
+	/** What came and was not taken yet. Mostly it lies where the receiver puts what comes next. */
+	#bytes: Buffer = NONE;
 	#fds: number[] = [];
 	#ended = false;
 
@@ -63,7 +64,7 @@ export class CriuConnection {
 				`the peer on the image socket sent ${came} for ${quoteName(name)}, where one pipe belongs`,
 			);
 		}
-		this.#bytes = Buffer.alloc(0);
+		this.#bytes = NONE;
 		const fd = fds[0]!;
 		if (!isPipe(fd)) {
 			closeAll(fds);
@@ -91,7 +92,7 @@ export class CriuConnection {
 	async closed(): Promise<void> {
 		while (!this.#ended) {
 			closeAll(this.#fds.splice(0));
-			this.#bytes = Buffer.alloc(0);
+			this.#bytes = NONE;
 			if (!this.#receive()) await this.#wait(EPOLLIN);
 		}
 	}
@@ -133,15 +134,17 @@ export class CriuConnection {
 
 	/** Takes what is there; false: nothing was. */
 	#receive(): boolean {
+		// The receiver's memory is used again.
+		if (this.#bytes.length) this.#bytes = Buffer.from(this.#bytes);
 		const { bytes, fds } = this.#receiver.receive(this.fd);
 		if (bytes === -EINTR) return true;
 		if (bytes === -EAGAIN) return false;
 		if (bytes === 0 || bytes === -ECONNRESET) this.#ended = true;
 		else if (bytes < 0) throw callError('cannot read from the image socket', bytes);
 		else {
-			const fresh = Buffer.from(this.#receiver.data.subarray(0, bytes));
+			const fresh = this.#receiver.data.subarray(0, bytes);
 			this.#bytes = this.#bytes.length ? Buffer.concat([this.#bytes, fresh]) : fresh;
-			this.#fds.push(...fds);
+			if (fds.length) this.#fds = this.#fds.concat(fds);
 		}
 		return true;
 	}
@@ -166,5 +169,6 @@ export class CriuConnection {
 	}
 }
 
+const NONE = Buffer.alloc(0);
 const EXISTS: Uint8Array = frame(criu.Reply.encode({ exists: true }).finish());
 const ABSENT: Uint8Array = frame(criu.Reply.encode({ exists: false }).finish());

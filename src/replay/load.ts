@@ -68,7 +68,10 @@ class Loader {
 				if (step?.kind === 'data') {
 					const waiting = this.#payload(this.readers[due]!, this.#writer(step.name), step.bytes);
 					if (waiting) await waiting;
-				} else if (step?.kind === 'file-end') this.#writer(step.name).end();
+				} else if (step?.kind === 'file-end') {
+					this.#writer(step.name).end();
+					this.#writers.delete(step.name);
+				}
 				continue;
 			}
 			if (this.#next.every((next) => next === 'end')) break;

@@ -32,7 +32,7 @@ export class HeldStore implements Store {
 
 	create(name: string): FileWriter {
 		const most = name === this.whole ? MOST_WHOLE : SMALL_FILE;
-		return new HeldWriter(name, most, this.#room, (file) => this.files.set(name, file));
+		return new HeldWriter(name, most, this.#room, this.files);
 	}
 
 	/** Lets go of everything that nobody took. */
@@ -51,7 +51,7 @@ class HeldWriter implements FileWriter {
 		readonly name: string,
 		readonly most: number,
 		readonly room: Room,
-		readonly done: (file: HeldFile) => void,
+		readonly files: Map<string, HeldFile>,
 	) {}
 
 	expect(bytes: number): boolean {
@@ -59,7 +59,7 @@ class HeldWriter implements FileWriter {
 		if (this.#size + bytes <= this.most) return false;
 		this.#large = new LargeFile(this.name, this.room);
 		// Known from here on, so that it is let go of when the stream fails.
-		this.done({ kind: 'large', file: this.#large });
+		this.files.set(this.name, { kind: 'large', file: this.#large });
 		for (const part of this.#parts) this.#large.append(part);
 		this.#parts = [];
 		return true;
@@ -86,7 +86,7 @@ class HeldWriter implements FileWriter {
 		if (this.#large) this.#large.seal();
 		else {
 			const data = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
-			this.done({ kind: 'small', data });
+			this.files.set(this.name, { kind: 'small', data });
 		}
 	}
 }

@@ -17,8 +17,9 @@ export class Order {
 	/** The image is complete. */
 	done = false;
 	#current: string | undefined;
-	readonly #open = new Set<string>();
-	readonly #ended = new Set<string>();
+	/** All names that came, and whether each is still open. */
+	readonly #files = new Map<string, boolean>();
+	#open = 0;
 
 	/** Whether it is the turn of `marker`. Throws on one that was seen already or comes after the end. */
 	isDue(marker: Marker): boolean {
@@ -36,12 +37,18 @@ export class Order {
 	take(marker: Marker): Step | undefined {
 		this.next++;
 		switch (marker.kind) {
-			case 'file':
-				if (this.#ended.has(marker.name)) {
+			case 'file': {
+				const open = this.#files.get(marker.name);
+				if (open === false) {
 					throw new Error(`file ${quoteName(marker.name)} goes on after its end: the stream is damaged`);
 				}
-				this.#open.add((this.#current = marker.name));
+				if (open === undefined) {
+					this.#files.set(marker.name, true);
+					this.#open++;
+				}
+				this.#current = marker.name;
 				return undefined;
+			}
 			case 'data':
 				if (this.#current === undefined) {
 					throw new Error(`marker ${marker.seq} carries data that belongs to no file: the stream is damaged`);
@@ -51,13 +58,14 @@ export class Order {
 				const name = this.#current;
 				if (name === undefined) throw new Error(`marker ${marker.seq} ends no file: the stream is damaged`);
 				this.#current = undefined;
-				this.#open.delete(name);
-				this.#ended.add(name);
+				this.#files.set(name, false);
+				this.#open--;
 				return { kind: 'file-end', name };
 			}
 			case 'image-end':
-				if (this.#open.size) {
-					const names = [...this.#open].slice(0, 3).map(quoteName).join(', ');
+				if (this.#open) {
+					const open = [...this.#files.keys()].filter((name) => this.#files.get(name));
+					const names = open.slice(0, 3).map(quoteName).join(', ');
 					throw new Error(`the image ends, but ${names} did not: the stream is damaged`);
 				}
 				this.done = true;
