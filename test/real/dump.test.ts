@@ -1,0 +1,104 @@
+/** What CRIU can be asked for besides a plain dump and restore. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { suite } from '../support/suite.js';
+import { until } from '../support/until.js';
+import { criuOrSkip, Scene } from './scene.js';
+
+const test = suite('real CRIU, ways to dump');
+
+const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
+const STREAM = 'criu-image-streamer capture -W src | criu-image-streamer extract -W dst';
+
+test('an application that runs on after its dump', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', 48, 2);
+	const stream = scene.shell(STREAM);
+	await scene.dump(application, stream, 'src', '--leave-running');
+	await application.verify();
+	await application.verify();
+	// The image is from before the two checks, which write all memory anew.
+	await application.backToDump();
+	await scene.restore(stream);
+	await stream.ends();
+	await application.verify();
+	assert.match(application.lines().at(-1)!, /^1:/);
+});
+
+for (const release of ['sid', 'experimental'] as const) {
+	test(`with the action script, and the streamers started last, CRIU of ${release}`, async () => {
+		const scene = new Scene(criuOrSkip(release));
+		const application = await scene.start('threads', 48, 1);
+		scene.makeFolders('src', 'dst');
+		const script = `--action-script ${HOOK}`;
+		const dump = scene.criuCommand('dump', 'src', '--stream', `-t ${application.pid}`, script);
+		await until('CRIU, which waits', () => /pre-stream/.test(scene.log('src', 'dump')));
+		const stream = scene.shell(STREAM);
+		await dump.ends();
+		await application.gone();
+		await scene.restore(stream, 'dst', script);
+		await stream.ends();
+		await application.verify();
+	});
+}
+
+test('a dump whose image is lost leaves the application alone, with the action script', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', 48, 1);
+	const capture = scene.shell('criu-image-streamer capture -W src | head -c 10000000 >/dev/null');
+	await scene.socket('src', 'capture', capture);
+	const dump = scene.criuCommand(
+		'dump',
+		'src',
+		'--stream',
+		`-t ${application.pid}`,
+		`--action-script ${HOOK}`,
+	);
+	await until('the end of the dump', () => dump.code !== undefined);
+	assert.is.not(dump.code, 0);
+	await capture.ends(1);
+	await application.verify();
+});
+
+test('a lazy dump: capture does not wait for the socket, which stays open', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', 48, 1);
+	const capture = scene.shell('criu-image-streamer capture -W src | cat >image');
+	await scene.socket('src', 'capture', capture);
+	const port = 15_000 + Math.floor(Math.random() * 15_000);
+	const lazy = `--lazy-pages --address 127.0.0.1 --port ${port}`;
+	const dump = scene.criuCommand('dump', 'src', '--stream', `-t ${application.pid}`, lazy);
+	await until('the end of the capture', () => {
+		if (dump.code !== undefined) throw new Error(`the dump ended: ${scene.log('src', 'dump')}`);
+		return capture.code !== undefined;
+	});
+	await capture.ends();
+	assert.is(dump.code, undefined, 'CRIU still serves pages');
+});
+
+test('criu cpuinfo dump', async () => {
+	const scene = new Scene();
+	const stream = scene.shell('criu-image-streamer capture -W src | criu-image-streamer extract -D disk');
+	await scene.socket('src', 'capture', stream);
+	await scene.run('cpuinfo dump', 'src', '--stream');
+	await stream.ends();
+	assert.equal(scene.images(), ['disk/cpuinfo.img']);
+	assert.not.match(stream.messages(), /checkpoint-start/);
+	await scene.run('cpuinfo check', 'disk');
+});
+
+test('a dump that fails is a failed stream', async () => {
+	const scene = new Scene();
+	const stream = scene.shell('criu-image-streamer capture -W src | criu-image-streamer extract -W dst');
+	await scene.socket('src', 'capture', stream);
+	// Nobody has this number: the largest that Linux gives is 4194304.
+	const dump = scene.criuCommand('dump', 'src', '--stream', '-t 4194305');
+	await until('the end of the dump', () => dump.code !== undefined);
+	assert.is.not(dump.code, 0);
+	await stream.ends(1);
+	assert.not.ok(existsSync(join(scene.folder, 'dst', 'streamer-serve.sock')), 'nothing is served');
+});
+
+test.run();

@@ -1,0 +1,251 @@
+/**
+ * A real CRIU, an application, and shell commands with the streamer between them, as a user would type them. Every wait has
+ * a limit that a slow machine never reaches: a hung CRIU fails its test and takes nothing else with it.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import {
+	closeSync,
+	existsSync,
+	mkdirSync,
+	mkdtempSync,
+	openSync,
+	readdirSync,
+	readFileSync,
+	rmSync,
+	statSync,
+	symlinkSync,
+	truncateSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { type Found, findCriu } from '../../examples/find-criu.js';
+import { afterwards } from '../support/cleanup.js';
+import { skip } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/until.js';
+
+/** As much of a log is shown when something fails. */
+const LOG_CHARACTERS = 3000;
+
+/** One folder for the life of the test file: the compiled applications, and the streamer under its name for users. */
+const tools = mkdtempSync(join(tmpdir(), 'criu-streamer-tools-'));
+process.on('exit', () => rmSync(tools, { recursive: true, force: true }));
+symlinkSync(fileURLToPath(new URL('../../dist/bin.js', import.meta.url)), join(tools, 'criu-image-streamer'));
+
+const found = new Map<string, Found>();
+
+/** The path of a CRIU; skips the test where there is none that can run. */
+export function criuOrSkip(suite: 'sid' | 'experimental' = 'sid'): string {
+	let criu = found.get(suite);
+	if (!criu) found.set(suite, (criu = findCriu(suite)));
+	return 'path' in criu ? criu.path : skip(criu.why);
+}
+
+/** The path of an application from programs/, compiled at its first use; skips the test where there is no compiler. */
+export function program(name: 'threads' | 'tree' | 'listener'): string {
+	const path = join(tools, name);
+	if (existsSync(path)) return path;
+	const source = fileURLToPath(new URL(`programs/${name}.c`, import.meta.url));
+	const cc = spawnSync('cc', ['-O1', '-pthread', '-o', path, source], { encoding: 'utf8' });
+	if (cc.error) skip('there is no C compiler (cc) for the applications that are checkpointed');
+	assert.is(cc.status, 0, cc.stderr);
+	return path;
+}
+
+function kill(pid: number, signal: NodeJS.Signals): void {
+	try {
+		process.kill(pid, signal);
+	} catch {
+		// It has ended already.
+	}
+}
+
+/** The session of a process; undefined when it is gone. */
+function sessionOf(pid: string): number | undefined {
+	try {
+		// After the name in parentheses, which may hold anything: state, parent, group, session.
+		const [, , , session] = readFileSync(`/proc/${pid}/stat`, 'utf8')
+			.replace(/^.*\) /s, '')
+			.split(' ');
+		return Number(session);
+	} catch {
+		return undefined;
+	}
+}
+
+/** The application, before its dump and after its restore: CRIU brings it back with the same pid and the same open files. */
+export class Application {
+	/** Bytes of its output at its dump. */
+	private bytes = 0;
+
+	constructor(
+		readonly pid: number,
+		private readonly output: string,
+	) {}
+
+	/** To be called when it is about to be dumped: its output is as it will be. */
+	remember(): void {
+		this.bytes = statSync(this.output).size;
+	}
+
+	lines(): string[] {
+		return readFileSync(this.output, 'utf8').split('\n').slice(0, -1);
+	}
+
+	/** Whether any process of its session is there, be it a zombie: CRIU cannot give a number that one still has. */
+	exists(): boolean {
+		return readdirSync('/proc').some((entry) => /^\d+$/.test(entry) && sessionOf(entry) === this.pid);
+	}
+
+	/** Ends it, with all of its group: its children have its number, also after a restore. */
+	end(): void {
+		kill(-this.pid, 'SIGKILL');
+	}
+
+	/** Waits until it is gone after a dump, or after its end. */
+	async gone(): Promise<void> {
+		await until('the end of the application', () => !this.exists());
+	}
+
+	/** Ends it, and undoes what it has done since its dump: CRIU restores no open file that has changed its size. */
+	async backToDump(): Promise<void> {
+		this.end();
+		await this.gone();
+		truncateSync(this.output, this.bytes);
+	}
+
+	/** Lets the application check all that it holds. */
+	async verify(): Promise<void> {
+		const before = this.lines().length;
+		process.kill(this.pid, 'SIGUSR1');
+		await until('the report of the application', () => this.lines().length > before);
+		assert.match(this.lines().at(-1)!, /right$/);
+	}
+}
+
+/** A shell command that runs on, with its messages. */
+export class Command {
+	/** The exit code, once it has ended. */
+	code: number | undefined;
+
+	constructor(
+		readonly process: ChildProcess,
+		private readonly log: string,
+	) {
+		process.on('exit', (code, signal) => {
+			this.code = code ?? (signal ? 128 : 1);
+		});
+	}
+
+	messages(): string {
+		return readFileSync(this.log, 'utf8');
+	}
+
+	/** Waits for its end; its exit code must be as expected. */
+	async ends(code = 0): Promise<void> {
+		await until('the end of the streamer', () => this.code !== undefined);
+		assert.is(this.code, code, this.messages());
+	}
+}
+
+/** A folder with an application and streamers in it, all gone after the test. */
+export class Scene {
+	readonly folder = temporaryFolder();
+	private commands = 0;
+
+	constructor(readonly criu = criuOrSkip()) {}
+
+	/** Starts an application from programs/ in a session of its own, without a terminal, and waits until it is ready. */
+	async start(name: Parameters<typeof program>[0], ...args: (string | number)[]): Promise<Application> {
+		const output = join(this.folder, 'output');
+		const out = openSync(output, 'w');
+		const path = program(name);
+		const child = spawn(path, args.map(String), {
+			cwd: this.folder,
+			stdio: ['ignore', out, out],
+			detached: true,
+		});
+		closeSync(out);
+		const application = new Application(child.pid!, output);
+		afterwards(() => application.end());
+		await until(`${name} to start`, () => {
+			if (child.exitCode !== null) throw new Error(`${name} ended: ${application.lines().join(' ')}`);
+			return application.lines()[0] === 'ready';
+		});
+		return application;
+	}
+
+	/** Runs a command of bash in the folder, where `criu-image-streamer` is ours and `criu` the real one. */
+	shell(script: string, env: Record<string, string> = {}): Command {
+		const log = join(this.folder, `command-${this.commands++}.log`);
+		const out = openSync(log, 'w');
+		const child = spawn('bash', ['-o', 'pipefail', '-c', script], {
+			cwd: this.folder,
+			stdio: ['ignore', out, out],
+			detached: true,
+			env: { ...process.env, PATH: `${tools}:${process.env.PATH}`, criu: this.criu, ...env },
+		});
+		closeSync(out);
+		afterwards(() => kill(-child.pid!, 'SIGKILL'));
+		return new Command(child, log);
+	}
+
+	/** Runs CRIU on the images folder `folder`, to its end; throws with its log if it does not exit with 0. */
+	async run(action: string, folder: string, ...args: string[]): Promise<void> {
+		const command = this.criuCommand(action, folder, ...args);
+		await until(`the end of criu ${action}`, () => command.code !== undefined);
+		if (command.code === 0) return;
+		const log = this.log(folder, action).slice(-LOG_CHARACTERS);
+		const errors = log.split('\n').filter((line) => /error|warn/i.test(line));
+		process.stderr.write(`${log}\n`);
+		throw new Error(`criu ${action} failed: ${command.messages()} ${errors.join('; ')}`);
+	}
+
+	/** Starts CRIU on the images folder `folder`. */
+	criuCommand(action: string, folder: string, ...args: string[]): Command {
+		return this.shell(`exec "$criu" ${action} -D ${folder} -v4 -o '${action}.log' ${args.join(' ')}`);
+	}
+
+	/** What CRIU has written about it so far. */
+	log(folder: string, action: string): string {
+		const path = join(this.folder, folder, `${action}.log`);
+		return existsSync(path) ? readFileSync(path, 'utf8') : '';
+	}
+
+	makeFolders(...names: string[]): void {
+		for (const name of names) mkdirSync(join(this.folder, name));
+	}
+
+	/** Dumps into the capture that works in `folder`; the application is gone then. */
+	async dump(application: Application, stream: Command, folder = 'src', ...args: string[]): Promise<void> {
+		await this.socket(folder, 'capture', stream);
+		application.remember();
+		await this.run('dump', folder, '--stream', `-t ${application.pid}`, ...args);
+		if (!args.includes('--leave-running')) await application.gone();
+	}
+
+	/** Restores from the streamer that replays in `folder`. */
+	async restore(stream: Command, folder = 'dst', ...args: string[]): Promise<void> {
+		await this.socket(folder, 'serve', stream);
+		await this.run('restore', folder, '--stream', '-d', ...args);
+	}
+
+	/** Waits for the socket of a streamer. */
+	async socket(folder: string, side: 'capture' | 'serve', stream: Command): Promise<void> {
+		const path = join(this.folder, folder, `streamer-${side}.sock`);
+		await until(path, () => {
+			if (stream.code !== undefined)
+				throw new Error(`the streamer ended without ${path}: ${stream.messages()}`);
+			return existsSync(path);
+		});
+	}
+
+	/** All image files in the folder. */
+	images(): string[] {
+		return readdirSync(this.folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+			name.endsWith('.img'),
+		);
+	}
+}

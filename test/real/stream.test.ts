@@ -1,0 +1,112 @@
+/** A checkpoint of a real CRIU, by all the ways that a stream can go. */
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { skip, suite } from '../support/suite.js';
+import { until } from '../support/until.js';
+import { criuOrSkip, Scene } from './scene.js';
+
+const test = suite('real CRIU, the stream');
+
+/** Megabytes: enough that no pipe holds it all. */
+const SIZE = 48;
+
+for (const release of ['sid', 'experimental'] as const) {
+	test(`capture | extract, CRIU of ${release}`, async () => {
+		const scene = new Scene(criuOrSkip(release));
+		const application = await scene.start('threads', SIZE, 1);
+		const stream = scene.shell('criu-image-streamer capture -W src | criu-image-streamer extract -W dst');
+		await scene.dump(application, stream);
+		await scene.restore(stream);
+		await stream.ends();
+		await application.verify();
+		assert.equal(scene.images(), [], 'no image file is made anywhere');
+		const stats = JSON.parse(/^\{"shards".*$/m.exec(stream.messages())![0]);
+		assert.ok(stats.shards[0].size > SIZE << 20);
+	});
+}
+
+test('through a file, twice restored', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', SIZE, 1);
+	const capture = scene.shell('criu-image-streamer capture -W src > image');
+	await scene.dump(application, capture);
+	await capture.ends();
+	for (const time of [1, 2]) {
+		const extract = scene.shell(`criu-image-streamer extract -W dst${time} < image`);
+		await scene.restore(extract, `dst${time}`);
+		await extract.ends();
+		await application.verify();
+		assert.is(application.lines().at(-1), `1: 1 threads, ${SIZE} MB, right`, `restore ${time}`);
+		await application.backToDump();
+	}
+});
+
+test('through lz4', async () => {
+	if (spawnSync('lz4', ['--version']).error) skip('lz4 is not installed');
+	const scene = new Scene();
+	const application = await scene.start('threads', SIZE, 1);
+	const stream = scene.shell(
+		'criu-image-streamer capture -W src | lz4 -c - | lz4 -dc - | criu-image-streamer extract -W dst',
+	);
+	await scene.dump(application, stream);
+	await scene.restore(stream);
+	await stream.ends();
+	await application.verify();
+});
+
+test('through three shards', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', SIZE, 1);
+	const stream = scene.shell(`
+		mkfifo a b c
+		criu-image-streamer capture -W src --shard-fds 10,11,12 10>a 11>b 12>c & capture=$!
+		criu-image-streamer extract -W dst --shard-fds 10,11,12 10<a 11<b 12<c || exit
+		wait $capture`);
+	await scene.dump(application, stream);
+	await scene.restore(stream);
+	await stream.ends();
+	await application.verify();
+});
+
+test('with the files of the application as an ext file', async () => {
+	const scene = new Scene();
+	const files = join(scene.folder, 'files');
+	mkdirSync(join(files, 'inner'), { recursive: true });
+	writeFileSync(join(files, 'inner', 'data'), Buffer.alloc(3_000_000, 'data of the application '));
+	const application = await scene.start('threads', SIZE, 1);
+	// tar starts when the application is frozen, which is the moment at which its files and its memory agree.
+	const stream = scene.shell(`
+		criu-image-streamer capture -W src --progress-fd 3 --ext-file-fds fs.tar:4 3>progress 4< <(
+			until grep -qs checkpoint-start progress; do sleep 0.02; done
+			tar -C files -cf - .
+		) | criu-image-streamer extract -W dst --ext-file-fds fs.tar:5 5> >(
+			mkdir unpacked && tar -C unpacked -xf - && mv unpacked restored
+		)`);
+	await scene.dump(application, stream);
+	rmSync(files, { recursive: true });
+	await until('the end of tar', () => {
+		if (stream.code) throw new Error(stream.messages());
+		return existsSync(join(scene.folder, 'restored'));
+	});
+	await scene.restore(stream);
+	await stream.ends();
+	await application.verify();
+	const data = readFileSync(join(scene.folder, 'restored', 'inner', 'data'));
+	assert.ok(data.equals(Buffer.alloc(3_000_000, 'data of the application ')));
+});
+
+test('to disk, and a plain criu restore', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', SIZE, 1);
+	const stream = scene.shell('criu-image-streamer capture -W src | criu-image-streamer extract -D disk');
+	await scene.dump(application, stream);
+	await stream.ends();
+	assert.ok(scene.images().includes('disk/inventory.img'));
+	await scene.run('restore', 'disk', '-d');
+	await application.verify();
+});
+
+test.run();
