@@ -16,7 +16,7 @@ import { frame, PREFIX_BYTES } from '../wire/frame.js';
 import { checkImageName, quoteName } from '../wire/image-name.js';
 import { MOST_MESSAGE_BYTES } from '../wire/limits.js';
 
-/** For the rest of a message, or the pipe after it, to come: CRIU sends them at once. */
+/** For a message that has begun, or the pipe after it, to be whole: CRIU sends them at once. */
 const HALF_MESSAGE_MILLIS = 30_000;
 
 export class CriuConnection {
@@ -25,18 +25,24 @@ export class CriuConnection {
 	#bytes: Buffer = NONE;
 	#fds: number[] = [];
 	#ended = false;
+	/** When what is half here began. */
+	#began: number | undefined;
 
 	/** Owns `fd`, a connected UNIX socket. */
 	constructor(
 		readonly fd: number,
 		readonly stop: Stop,
+		readonly halfMillis = HALF_MESSAGE_MILLIS,
 	) {}
 
 	/** The name that CRIU asks for next, or undefined when it has closed the socket. */
 	async request(): Promise<string | undefined> {
 		for (;;) {
 			const name = this.#parse();
-			if (name !== undefined) return checkImageName(name, 'CRIU');
+			if (name !== undefined) {
+				this.#began = undefined;
+				return checkImageName(name, 'CRIU');
+			}
 			if (this.#ended) {
 				if (this.#bytes.length)
 					throw new Error('CRIU closed its socket in the middle of a message: see its log');
@@ -54,6 +60,7 @@ export class CriuConnection {
 				throw new Error(`CRIU closed its socket before it sent a pipe for ${quoteName(name)}: see its log`);
 			if (!this.#receive()) await this.#more(true);
 		}
+		this.#began = undefined;
 		const fds = this.#fds;
 		this.#fds = [];
 		if (fds.length !== 1 || this.#bytes.length !== 1) {
@@ -151,8 +158,14 @@ export class CriuConnection {
 
 	async #more(half: boolean): Promise<void> {
 		const slow = () =>
-			this.stop.fail(new Error('the peer on the image socket stopped in the middle of a message'));
-		const timer = half ? setTimeout(slow, HALF_MESSAGE_MILLIS) : undefined;
+			this.stop.fail(
+				new Error(
+					`the peer on the image socket has not finished a message for ${this.halfMillis / 1000} s: it is not CRIU, or it hangs`,
+				),
+			);
+		if (half) this.#began ??= performance.now();
+		const left = half ? this.halfMillis - (performance.now() - this.#began!) : 0;
+		const timer = half ? setTimeout(slow, Math.max(0, left)) : undefined;
 		try {
 			await this.#wait(EPOLLIN);
 		} finally {

@@ -27,6 +27,8 @@ const MOST_OPEN = 4096;
 const MOST_SYNCED = 64;
 const LAST_IMAGE = 'inventory.img';
 const sync = promisify(fsync);
+/** Of files with a temporary name: those of the image may be as long as a name can be. */
+let unfinished = 0;
 
 export class FolderStore implements Store {
 	readonly #files = new Map<string, FolderFile>();
@@ -197,7 +199,7 @@ class FolderFile implements FileWriter {
 	}
 
 	#temporaryPath(): string {
-		return join(this.folder, `.${this.name.slice(0, 200)}.${process.pid}`);
+		return join(this.folder, `.image.${process.pid}.${unfinished++}`);
 	}
 
 	#open(): void {

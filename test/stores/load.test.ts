@@ -1,5 +1,5 @@
 /** How a stream's payload gets into a store: read with its marker, or moved, depending on what has come by then. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
@@ -62,5 +62,26 @@ for (const bytes of sizes) {
 		}
 	});
 }
+
+test('names as long as a file system takes, over what is there', async () => {
+	const folder = temporaryFolder();
+	const names = ['x'.repeat(255), `${'x'.repeat(254)}y`, 'é'.repeat(127)];
+	for (const round of [1, 2]) {
+		const store = new FolderStore(folder, true);
+		try {
+			for (const name of names) {
+				const writer = store.create(name);
+				writer.expect(100);
+				writer.append(content(round, 100));
+				writer.end();
+			}
+			await store.finish();
+		} finally {
+			store.close();
+		}
+		assert.equal(readdirSync(folder).sort(), [...names].sort());
+		for (const name of names) assert.ok(readFileSync(join(folder, name)).equals(content(round, 100)));
+	}
+});
 
 test.run();

@@ -47,6 +47,11 @@ export class WriteEnd extends End {
 		}
 	}
 
+	/** Resolves when there is room, or nobody reads any more. */
+	async writable(): Promise<void> {
+		await poller.until(this.fd, EPOLLOUT);
+	}
+
 	/** {@link write}, then {@link close}. */
 	async end(bytes: Uint8Array = Buffer.alloc(0)): Promise<void> {
 		await this.write(bytes);

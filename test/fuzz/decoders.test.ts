@@ -1,0 +1,178 @@
+/** The decoders by themselves, with hundreds of thousands of inputs: they accept, or refuse in words, and never anything else. */
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { criu } from '../../src/proto/messages.js';
+import { Deframer } from '../../src/wire/frame.js';
+import { checkImageName } from '../../src/wire/image-name.js';
+import { MOST_MESSAGE_BYTES } from '../../src/wire/limits.js';
+import { decodeMarker, encodeMarker, type Marker } from '../../src/wire/marker.js';
+import { Order } from '../../src/wire/order.js';
+import { suite } from '../support/suite.js';
+import {
+	anyFrame,
+	anyMessage,
+	anyName,
+	corpus,
+	damagedStream,
+	isPlain,
+	isRefusal,
+	meaningOf,
+	placedSteps,
+	remember,
+	runs,
+} from './inputs.js';
+
+const test = suite('decoders');
+const LONG = { seconds: 20_000 };
+
+/** A marker that is accepted is one: written again, it is the same. */
+function checkMarker(message: Buffer): void {
+	let marker: Marker;
+	try {
+		marker = decodeMarker(message, 'the sender');
+	} catch (error) {
+		isRefusal(error);
+		return;
+	}
+	if (marker.kind === 'file') assert.ok(isPlain(marker.name), JSON.stringify(marker.name));
+	if (marker.kind === 'data') assert.ok(marker.bytes >= 0 && marker.bytes < 2 ** 32);
+	assert.ok(Number.isSafeInteger(marker.seq) && marker.seq >= 0, `${marker.seq}`);
+	assert.equal(decodeMarker(Buffer.from(encodeMarker(marker)).subarray(4), 'us'), marker);
+}
+
+/** Messages come out of frames whole, in whatever pieces they come in. */
+function checkFrames(bytes: Buffer, piece: number): void {
+	const deframer = new Deframer('the sender', MOST_MESSAGE_BYTES);
+	let taken = 0;
+	try {
+		for (let at = 0; at < bytes.length; at += piece) {
+			deframer.push(bytes.subarray(at, at + piece));
+			for (let message = deframer.next(); message; message = deframer.next()) {
+				taken += 4 + message.length;
+				assert.ok(message.equals(bytes.subarray(taken - message.length, taken)));
+				checkMarker(message);
+			}
+		}
+	} catch (error) {
+		isRefusal(error);
+		return;
+	}
+	assert.is(taken + deframer.left, bytes.length);
+}
+
+function checkRequest(message: Buffer): void {
+	let name: string;
+	try {
+		name = criu.Request.decode(message).filename;
+	} catch {
+		// criu/connection.ts says it in words of its own.
+		return;
+	}
+	try {
+		checkImageName(name, 'CRIU');
+	} catch (error) {
+		isRefusal(error);
+		return;
+	}
+	assert.ok(isPlain(name), JSON.stringify(name));
+}
+
+test(
+	'markers',
+	() =>
+		fc.assert(
+			fc.asyncProperty(anyMessage, (message) => remember('marker', message, () => checkMarker(message))),
+			runs(60_000),
+		),
+	LONG,
+);
+
+test(
+	'requests of CRIU’s',
+	() =>
+		fc.assert(
+			fc.asyncProperty(anyMessage, (message) => remember('request', message, () => checkRequest(message))),
+			runs(50_000),
+		),
+	LONG,
+);
+
+test(
+	'names',
+	() => {
+		fc.assert(
+			fc.property(anyName, (text) => {
+				// As it comes from outside, where there are no lone surrogates.
+				const name = Buffer.from(text).toString();
+				try {
+					checkImageName(name, 'CRIU');
+				} catch (error) {
+					isRefusal(error);
+					return !isPlain(name);
+				}
+				// What Node makes of a lone surrogate is refused where bytes are decoded.
+				return isPlain(Buffer.from(name).toString());
+			}),
+			runs(30_000),
+		);
+	},
+	LONG,
+);
+
+test(
+	'frames',
+	() => {
+		fc.assert(
+			fc.property(fc.array(anyFrame, { maxLength: 5 }), fc.integer({ min: 1, max: 50 }), (frames, piece) =>
+				checkFrames(Buffer.concat(frames), piece),
+			),
+			runs(30_000),
+		);
+	},
+	LONG,
+);
+
+test(
+	'streams in pieces',
+	() =>
+		fc.assert(
+			fc.asyncProperty(damagedStream, (bytes) => remember('frames', bytes, () => checkFrames(bytes, 50_000))),
+			runs(20_000),
+		),
+	LONG,
+);
+
+test(
+	'the order of markers',
+	() => {
+		fc.assert(
+			fc.property(placedSteps, ({ placed }) => {
+				const order = new Order();
+				try {
+					for (const { step, seq } of placed) {
+						if (step.kind === 'unknown' || (step.kind === 'file' && !isPlain(step.name))) return;
+						const body = step.kind === 'data' ? { kind: step.kind, bytes: step.bytes.length } : step;
+						const marker = { ...body, seq } as Marker;
+						if (!order.isDue(marker)) return;
+						order.take(marker);
+					}
+				} catch (error) {
+					isRefusal(error);
+					assert.is(meaningOf(placed), undefined);
+					return;
+				}
+				assert.is(order.done, meaningOf(placed) !== undefined);
+			}),
+			runs(30_000),
+		);
+	},
+	LONG,
+);
+
+test('what was found before', () => {
+	for (const { bytes } of corpus('marker')) checkMarker(bytes);
+	for (const { bytes } of corpus('request')) checkRequest(bytes);
+	for (const { bytes } of corpus('frames')) for (const piece of [1, 7, 50_000]) checkFrames(bytes, piece);
+});
+
+test.run();

@@ -1,0 +1,241 @@
+/** Whole streams, right and wrong, into every store and through the built command: taken for whole only if they are. */
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { poller } from '../../src/libc/poller.js';
+import { load } from '../../src/replay/load.js';
+import { Stop } from '../../src/stop.js';
+import { FolderStore } from '../../src/stores/folder.js';
+import { HeldStore } from '../../src/stores/held.js';
+import { pipe } from '../support/pipe.js';
+import { namesIn, StandInRestore } from '../support/stand-in.js';
+import { startExtract } from '../support/streamer.js';
+import { full, suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/until.js';
+import {
+	corpus,
+	damagedStream,
+	isRefusal,
+	meaningOf,
+	type Placed,
+	placedSteps,
+	remember,
+	runs,
+	shardsOf,
+} from './inputs.js';
+
+const test = suite('streams');
+const LONG = { seconds: 20_000 };
+/** What the tests themselves and garbage may take on top of what was there. */
+const MOST_GROWTH = 300 << 20;
+
+type Image = Map<string, Buffer>;
+
+/** Loads what the shards carry; undefined where it was refused. Rejects where that was no refusal. */
+async function loaded(shards: Buffer[], store: HeldStore | FolderStore): Promise<true | undefined> {
+	const ends = shards.map((bytes) => {
+		const { readEnd, writeEnd } = pipe();
+		writeEnd.end(bytes).catch(() => writeEnd.close());
+		return readEnd;
+	});
+	const stop = new Stop();
+	const inputs = ends.map(({ fd }, i) => ({ fd, name: `shard ${i}`, stallMillis: 0 }));
+	try {
+		await Promise.race([load(inputs, store, stop), stop.failed]);
+		return true;
+	} catch (error) {
+		stop.fail(error);
+		isRefusal(error);
+		return undefined;
+	} finally {
+		for (const end of ends) end.close();
+	}
+}
+
+function newHeld(): HeldStore {
+	const log = { info() {} };
+	return new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, log });
+}
+
+/** The image that was held, or undefined where the stream was refused. */
+async function held(shards: Buffer[]): Promise<Image | undefined> {
+	const store = newHeld();
+	try {
+		if (!(await loaded(shards, store))) return undefined;
+		const image: Image = new Map();
+		for (const [name, file] of store.files) {
+			if (file.kind === 'small') image.set(name, file.data);
+			else {
+				const { readEnd, writeEnd } = pipe();
+				const reading = readEnd.all();
+				const cursor = file.file.open();
+				for (let sent = 1; sent !== 0; ) {
+					sent = cursor.send(writeEnd.fd, 1 << 20);
+					if (sent < 0) await writeEnd.writable();
+				}
+				cursor.close();
+				writeEnd.close();
+				image.set(name, await reading);
+			}
+		}
+		return image;
+	} finally {
+		store.close();
+	}
+}
+
+/** The image that was written, likewise; nothing is written beside it, nor without it. */
+async function extracted(shards: Buffer[]): Promise<Image | undefined> {
+	const around = temporaryFolder();
+	const folder = join(around, 'images');
+	const store = new FolderStore(folder, false);
+	try {
+		const whole = await loaded(shards, store);
+		if (whole) await store.finish();
+		store.close();
+		assert.equal(readdirSync(around), ['images']);
+		const names = namesIn(folder);
+		if (!whole) assert.equal(names, []);
+		return whole && new Map(names.map((name) => [name, readFileSync(join(folder, name))]));
+	} finally {
+		store.close();
+	}
+}
+
+function checkImage(image: Image | undefined, placed: Placed[]): void {
+	const meant = meaningOf(placed);
+	assert.is(image !== undefined, meant !== undefined, meant ? 'a right stream' : 'a wrong stream');
+	if (!image || !meant) return;
+	assert.equal([...image.keys()].sort(), [...meant.keys()].sort());
+	for (const [name, bytes] of meant) assert.ok(image.get(name)?.equals(bytes), name);
+}
+
+async function leakFree(work: () => Promise<void>): Promise<void> {
+	await Promise.all(Array.from({ length: 16 }, () => poller.pause(1)));
+	const before = openDescriptors();
+	const resident = process.memoryUsage.rss();
+	await work();
+	await until('every descriptor to be closed', () => openDescriptors() <= before);
+	assert.ok(process.memoryUsage.rss() - resident < MOST_GROWTH, 'memory');
+}
+
+function openDescriptors(): number {
+	return readdirSync('/proc/self/fd').length;
+}
+
+for (const [where, image, count] of [
+	['held', held, 3000],
+	['into a folder', extracted, 1000],
+] as const) {
+	test(
+		`by the rules, or against one: ${where}`,
+		() =>
+			leakFree(() =>
+				fc.assert(
+					fc.asyncProperty(placedSteps, async (some) => checkImage(await image(shardsOf(some)), some.placed)),
+					runs(count),
+				),
+			),
+		LONG,
+	);
+
+	test(
+		`damaged: ${where}`,
+		() =>
+			leakFree(() =>
+				fc.assert(
+					fc.asyncProperty(damagedStream, async (bytes) => {
+						await remember('stream', bytes, () => image([bytes]));
+					}),
+					runs(count),
+				),
+			),
+		LONG,
+	);
+
+	test(`found before: ${where}`, async () => {
+		for (const { bytes } of corpus('stream')) await image([bytes]);
+	});
+}
+
+/** A process takes long to start; these are for what only the whole command can do wrong. */
+const THROUGH_COMMAND = full ? 20 : 75;
+
+test(
+	'through the command, into a folder',
+	async () => {
+		await fc.assert(
+			fc.asyncProperty(placedSteps, async (some) => {
+				const around = temporaryFolder();
+				const imagesDir = join(around, 'images');
+				mkdirSync(join(around, 'work'));
+				const { process, shards } = startExtract({
+					shards: some.shards,
+					work: join(around, 'work'),
+					cwd: join(around, 'work'),
+					imagesDir,
+				});
+				const streams = shardsOf(some);
+				await Promise.all(shards.map((shard, i) => shard.end(streams[i]!).catch(() => shard.close())));
+				await endsInWords(process, meaningOf(some.placed) !== undefined);
+				assert.equal(namesIn(around), ['images', 'work']);
+				assert.equal(namesIn(join(around, 'work')), []);
+				const names = namesIn(imagesDir);
+				if (meaningOf(some.placed)) {
+					checkImage(new Map(names.map((name) => [name, readFileSync(join(imagesDir, name))])), some.placed);
+				} else assert.equal(names, []);
+			}),
+			runs(THROUGH_COMMAND),
+		);
+	},
+	LONG,
+);
+
+test(
+	'through the command, to CRIU',
+	async () => {
+		await fc.assert(
+			fc.asyncProperty(placedSteps, async (some) => {
+				const work = temporaryFolder();
+				const { process, shards } = startExtract({ shards: some.shards, work });
+				const streams = shardsOf(some);
+				await Promise.all(shards.map((shard, i) => shard.end(streams[i]!).catch(() => shard.close())));
+				const meant = meaningOf(some.placed);
+				if (meant) {
+					const restore = await StandInRestore.connect(work);
+					for (const [name, bytes] of meant)
+						assert.ok(
+							(await restore.read(name))?.equals(bytes),
+							`${JSON.stringify(name)} of ${bytes.length}`,
+						);
+					// A CRIU that asks for nothing has failed.
+					assert.is(await restore.read('absent'), undefined);
+					restore.close();
+				}
+				await endsInWords(process, meant !== undefined);
+				assert.not.ok(existsSync(join(work, 'streamer-serve.sock')));
+				assert.equal(namesIn(work), []);
+			}),
+			runs(THROUGH_COMMAND),
+		);
+	},
+	LONG,
+);
+
+/** Exit code 0, or 1 with one line on stderr. */
+async function endsInWords(
+	process: ReturnType<typeof startExtract>['process'],
+	well: boolean,
+): Promise<void> {
+	const stderr = await process.ends(well ? 0 : 1);
+	const lines = stderr.split('\n').filter((line) => line && !/^\{|^socket-init/.test(line));
+	if (well) assert.equal(lines, []);
+	else {
+		assert.is(lines.length, 1, stderr);
+		assert.match(lines[0]!, /^criu-image-streamer: \S/);
+	}
+}
+
+test.run();

@@ -1,0 +1,18 @@
+/** A connected pair of UNIX sockets, which Node cannot make. */
+import { join } from 'node:path';
+import { must } from '../../src/libc/errno.js';
+import { poller } from '../../src/libc/poller.js';
+import { acceptUnix, connectUnix, listenUnix } from '../../src/libc/unix-socket.js';
+import { afterwards } from './cleanup.js';
+import { temporaryFolder } from './temporary.js';
+
+/** Makes pairs, non-blocking, both ends of which the caller owns. */
+export function socketPairs(): () => { near: number; far: number } {
+	const path = join(temporaryFolder(), 'pair.sock');
+	const listener = listenUnix(path, 'connection');
+	afterwards(() => poller.close(listener));
+	return () => {
+		const near = must(connectUnix(path), 'connect');
+		return { near, far: must(acceptUnix(listener), 'accept') };
+	};
+}
