@@ -6,6 +6,7 @@ import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
 import { afterwards } from './cleanup.js';
 
 const CHUNK = 1 << 20;
+const chunk = buffer(CHUNK);
 
 /** One end of a pipe in this process, closed when the test ends at the latest. */
 export class End {
@@ -61,15 +62,11 @@ export class WriteEnd extends End {
 
 /** The end that is read from. */
 export class ReadEnd extends End {
-	/** Its own: whoever awaits a read may go on after the next read of another pipe. */
-	#chunk: Buffer | undefined;
-
-	/** Up to `most` bytes, as soon as there are any; undefined at the end. Valid until the next read of this pipe. */
+	/** Up to `most` bytes, as soon as there are any; undefined at the end. A copy: other pipes are read meanwhile. */
 	async take(most = CHUNK): Promise<Buffer | undefined> {
-		this.#chunk ??= buffer(CHUNK);
 		for (;;) {
-			const got = libcRead(this.fd, this.#chunk, Math.min(most, CHUNK));
-			if (got > 0) return this.#chunk.subarray(0, got);
+			const got = libcRead(this.fd, chunk, Math.min(most, CHUNK));
+			if (got > 0) return Buffer.from(chunk.subarray(0, got));
 			if (got === 0) return undefined;
 			if (got === -EAGAIN) await poller.until(this.fd, EPOLLIN);
 			else if (got !== -EINTR) throw callError(`cannot read from fd ${this.fd}`, got);
@@ -95,7 +92,7 @@ export class ReadEnd extends End {
 	/** All up to the end, then closes. */
 	async all(): Promise<Buffer> {
 		const parts: Buffer[] = [];
-		for (let some: Buffer | undefined; (some = await this.take()); ) parts.push(Buffer.from(some));
+		for (let some: Buffer | undefined; (some = await this.take()); ) parts.push(some);
 		this.close();
 		return Buffer.concat(parts);
 	}

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { content } from './content.js';
-import { namesIn, StandInDump, StandInRestore } from './stand-in.js';
+import { namesIn, StandInDump, StandInRestore, type Where } from './stand-in.js';
 import { type Program, startPipeline } from './streamer.js';
 import { suite } from './suite.js';
 import { temporaryFolder } from './temporary.js';
@@ -27,8 +27,8 @@ const sizes = [
 const files = new Map(sizes.map((bytes, i) => [`file-${i}.img`, content(i + 1, bytes)]));
 
 /** Several files at once, in pieces, as CRIU writes; then inventory.img. */
-async function dumpAll(work: string): Promise<void> {
-	const dump = await StandInDump.connect(work);
+async function dumpAll(to: Where): Promise<void> {
+	const dump = await StandInDump.connect(to);
 	await Promise.all(
 		[...files].map(async ([name, bytes]) => {
 			const out = await dump.file(name);
@@ -39,8 +39,8 @@ async function dumpAll(work: string): Promise<void> {
 	await dump.finish();
 }
 
-async function restoreAll(work: string): Promise<void> {
-	const restore = await StandInRestore.connect(work);
+async function restoreAll(from: Where): Promise<void> {
+	const restore = await StandInRestore.connect(from);
 	assert.equal(await restore.read('inventory.img'), Buffer.from('inventory'));
 	assert.is(await restore.read('absent.img'), undefined);
 	// Not in the order in which they came.
@@ -70,15 +70,15 @@ export function roundTrips(name: string, writer: () => Program, reader: () => Pr
 			});
 		test(`${what}, replayed`, async () => {
 			const { capture, extract } = setUp();
-			await dumpAll(capture.work);
+			await dumpAll(capture);
 			await capture.process.ends();
-			await restoreAll(extract.work);
+			await restoreAll(extract);
 			await extract.process.ends();
 		});
 		test(`${what}, to disk`, async () => {
 			const folder = join(temporaryFolder(), 'images');
 			const { capture, extract } = setUp(folder);
-			await dumpAll(capture.work);
+			await dumpAll(capture);
 			await capture.process.ends();
 			await extract.process.ends();
 			checkFolder(folder);

@@ -10,6 +10,7 @@ import { Receiver, sendFds } from '../../src/libc/message.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
 import { connectUnix } from '../../src/libc/unix-socket.js';
 import { End, pipe, type ReadEnd, type WriteEnd } from './pipe.js';
+import type { Streamer } from './streamer.js';
 import { until } from './until.js';
 
 /** `{ filename = 1 }` with its length before it; the length of a name is a varint. */
@@ -22,14 +23,20 @@ export function requestFor(name: string | Uint8Array): Buffer {
 	return Buffer.concat([length, message]);
 }
 
+/** A work dir, or better a streamer with its work dir: where that ends, nobody waits for its socket. */
+export type Where = string | { work: string; process: Streamer };
+
 /** CRIU's connection, with what both sides share. */
 class Connection extends End {
 	/** CRIU serialises its requests by a lock: so do these. */
 	#turn: Promise<unknown> = Promise.resolve();
 
-	/** Connects as soon as the socket is there. */
-	static async to(path: string): Promise<number> {
+	/** Connects to `name` in a work dir as soon as it is there. */
+	static async to(where: Where, name: string): Promise<number> {
+		const path = join(typeof where === 'string' ? where : where.work, name);
 		return until(`the socket ${path}`, () => {
+			const process = typeof where === 'string' ? undefined : where.process;
+			if (process?.ended) throw new Error(`it ended (${process.ended}) before CRIU came: ${process.stderr}`);
 			const fd = connectUnix(path);
 			if (fd >= 0) return fd;
 			if (fd !== -ENOENT && fd !== -ECONNREFUSED && fd !== -EAGAIN)
@@ -72,8 +79,8 @@ class Connection extends End {
 
 /** What `criu dump --stream` does with its socket. */
 export class StandInDump extends Connection {
-	static async connect(work: string): Promise<StandInDump> {
-		return new StandInDump(await Connection.to(join(work, 'streamer-capture.sock')));
+	static async connect(to: Where): Promise<StandInDump> {
+		return new StandInDump(await Connection.to(to, 'streamer-capture.sock'));
 	}
 
 	/** Opens the image file `name`; the caller writes and closes it. */
@@ -104,8 +111,8 @@ export class StandInDump extends Connection {
 export class StandInRestore extends Connection {
 	readonly #receiver = new Receiver(6);
 
-	static async connect(work: string): Promise<StandInRestore> {
-		return new StandInRestore(await Connection.to(join(work, 'streamer-serve.sock')));
+	static async connect(to: Where): Promise<StandInRestore> {
+		return new StandInRestore(await Connection.to(to, 'streamer-serve.sock'));
 	}
 
 	/** The image file `name`, for the caller to read and close; undefined where the image has none. */

@@ -1,0 +1,106 @@
+// Files of the user's travel in the image beside CRIU's, and come out without being stored.
+
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { content } from '../support/content.js';
+import { data, file, fileEnd, imageEnd, streamOf, whole } from '../support/markers.js';
+import { pipe } from '../support/pipe.js';
+import { namesIn, StandInDump, StandInRestore, type Where } from '../support/stand-in.js';
+import { startExtract, startPipeline } from '../support/streamer.js';
+import { suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+const test = suite('ext files');
+const tar = content(1, 3_000_000);
+const log = content(2, 70_000);
+
+/** The least that a restore asks for. */
+async function restoreInventory(from: Where): Promise<void> {
+	const restore = await StandInRestore.connect(from);
+	assert.ok(await restore.read('inventory.img'));
+	restore.close();
+}
+
+for (const shards of [undefined, 4]) {
+	test(`two, both ways, ${shards ?? 'no'} shard fds`, async () => {
+		const into = [pipe(), pipe()] as const;
+		const out = [pipe(), pipe()] as const;
+		const { capture, extract } = startPipeline({
+			...(shards && { shards }),
+			capture: { ext: { 'fs.tar': into[0].readEnd, 'app.log': into[1].readEnd } },
+			extract: { ext: { 'fs.tar': out[0].writeEnd, 'app.log': out[1].writeEnd } },
+		});
+		const dump = await StandInDump.connect(capture);
+		const got = out.map(({ readEnd }) => readEnd.all());
+		const open = await dump.file('a.img');
+		await Promise.all([into[0].writeEnd.end(tar), into[1].writeEnd.end(log), open.end(content(3, 500_000))]);
+		await dump.finish();
+		await capture.process.ends();
+		assert.ok((await got[0]!).equals(tar));
+		assert.ok((await got[1]!).equals(log));
+		const restore = await StandInRestore.connect(extract);
+		assert.ok((await restore.read('a.img'))?.equals(content(3, 500_000)));
+		// It went out already, and is no image file.
+		assert.is(await restore.read('fs.tar'), undefined);
+		restore.close();
+		await extract.process.ends();
+	});
+}
+
+test('one that ends after CRIU has gone is waited for', async () => {
+	const into = pipe();
+	const out = pipe();
+	const { capture, extract } = startPipeline({
+		capture: { ext: { 'fs.tar': into.readEnd } },
+		extract: { ext: { 'fs.tar': out.writeEnd } },
+	});
+	const got = out.readEnd.all();
+	await (await StandInDump.connect(capture)).finish();
+	await into.writeEnd.end(tar);
+	await capture.process.ends();
+	assert.ok((await got).equals(tar));
+	await restoreInventory(extract);
+	await extract.process.ends();
+});
+
+test('goes out while the stream still comes in', async () => {
+	const out = pipe();
+	const { process, work, shards } = startExtract({ ext: { 'fs.tar': out.writeEnd } });
+	const parts = [
+		file('fs.tar'),
+		data('first'),
+		data('second'),
+		fileEnd(),
+		...whole('inventory.img', 'i'),
+		imageEnd(),
+	];
+	const stream = streamOf(...parts);
+	const half = streamOf(...parts.slice(0, 2)).length;
+	await shards[0]!.write(stream.subarray(0, half));
+	assert.is((await out.readEnd.exactly(5)).toString(), 'first');
+	await shards[0]!.end(stream.subarray(half));
+	assert.is((await out.readEnd.all()).toString(), 'second');
+	await restoreInventory({ work, process });
+	await process.ends();
+});
+
+test('beside an extract to disk, which does not write it', async () => {
+	const out = pipe();
+	const folder = join(temporaryFolder(), 'images');
+	const { process, shards } = startExtract({ imagesDir: folder, ext: { 'fs.tar': out.writeEnd } });
+	const got = out.readEnd.all();
+	await shards[0]!.end(streamOf(...whole('fs.tar', 'tar'), ...whole('inventory.img', 'i'), imageEnd()));
+	await process.ends();
+	assert.is((await got).toString(), 'tar');
+	assert.equal(namesIn(folder), ['inventory.img']);
+});
+
+test('one that is not asked for becomes a file of the image', async () => {
+	const folder = join(temporaryFolder(), 'images');
+	const { process, shards } = startExtract({ imagesDir: folder });
+	await shards[0]!.end(streamOf(...whole('fs.tar', 'tar'), imageEnd()));
+	await process.ends();
+	assert.equal(namesIn(folder), ['fs.tar']);
+});
+
+test.run();

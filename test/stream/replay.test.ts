@@ -1,0 +1,161 @@
+// How a restoring CRIU asks: in any order, for what is not there, and not always to the end.
+import * as assert from 'uvu/assert';
+import { bytesWaiting } from '../../src/libc/pipes.js';
+import { content } from '../support/content.js';
+import { data, file, fileEnd, imageEnd, type Part, streamOf } from '../support/markers.js';
+import { pipeOf, type WriteEnd } from '../support/pipe.js';
+import { namesIn, StandInRestore } from '../support/stand-in.js';
+import { type SideOptions, startExtract, startExtractFrom } from '../support/streamer.js';
+import { suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/until.js';
+
+const test = suite('replay');
+
+const SOCKET = 'streamer-serve.sock';
+/** The other is for criu-streamer-hook. */
+const SOCKETS = ['streamer-serve-control.sock', SOCKET];
+
+const pages = content(1, 5_000_000);
+const small = content(2, 2000);
+
+/** A file in pieces of 500 KB, with the marker of each. */
+function pieces(name: string, bytes: Buffer): Part[] {
+	const parts = [file(name)];
+	for (let at = 0; at < bytes.length; at += 500_000) parts.push(data(bytes.subarray(at, at + 500_000)));
+	return [...parts, fileEnd()];
+}
+
+const stream = streamOf(
+	...pieces('pages-1.img', pages),
+	...pieces('pages-2.img', pages),
+	...pieces('small.img', small),
+	...pieces('empty.img', Buffer.alloc(0)),
+	...pieces('inventory.img', small),
+	imageEnd(),
+);
+
+async function start(options: SideOptions & { command?: string } = {}) {
+	const { process, work } = startExtractFrom([pipeOf(stream)], options);
+	return { process, work, restore: await StandInRestore.connect({ work, process }) };
+}
+
+test('one file is opened, another is read first', async () => {
+	const { process, restore } = await start();
+	const first = await restore.open('pages-1.img');
+	const second = await restore.open('pages-2.img');
+	assert.ok((await restore.read('inventory.img'))?.equals(small));
+	assert.ok((await second!.all()).equals(pages));
+	assert.ok((await first!.all()).equals(pages));
+	restore.close();
+	await process.ends();
+});
+
+test('many at once', async () => {
+	const { process, restore } = await start();
+	const names = ['pages-2.img', 'small.img', 'pages-1.img', 'empty.img', 'inventory.img'];
+	const [second, tiny, first, empty] = await Promise.all(names.map((name) => restore.read(name)));
+	assert.ok(first?.equals(pages) && second?.equals(pages) && tiny?.equals(small) && empty?.length === 0);
+	restore.close();
+	await process.ends();
+});
+
+test('what is not there is said not to be', async () => {
+	const { process, restore } = await start();
+	for (const name of ['remap-fpath.img', 'pages-3.img', 'x'.repeat(200)])
+		assert.is(await restore.read(name), undefined);
+	assert.ok((await restore.read('small.img'))?.equals(small));
+	restore.close();
+	await process.ends();
+});
+
+test('a small file may be asked for again', async () => {
+	const { process, restore } = await start();
+	for (let i = 0; i < 3; i++) assert.ok((await restore.read('small.img'))?.equals(small));
+	restore.close();
+	await process.ends();
+});
+
+for (const [what, read] of [
+	['nothing', 0],
+	['a few bytes', 10],
+	['half', 2_500_000],
+] as const) {
+	test(`a pipe that CRIU closes after ${what} is no error`, async () => {
+		const { process, restore } = await start();
+		const early = await restore.open('pages-1.img');
+		if (read) assert.ok((await early!.exactly(read)).equals(pages.subarray(0, read)));
+		early!.close();
+		(await restore.open('empty.img'))!.close();
+		(await restore.open('small.img'))!.close();
+		assert.ok((await restore.read('pages-2.img'))?.equals(pages));
+		restore.close();
+		assert.not.match(await process.ends(), 'criu-image-streamer:');
+	});
+}
+
+test('CRIU may end its connection while it still reads', async () => {
+	const { process, restore } = await start();
+	const open = await restore.open('pages-1.img');
+	restore.close();
+	assert.ok((await open!.all()).equals(pages));
+	await process.ends();
+});
+
+test('CRIU may leave files unread', async () => {
+	const { process, restore } = await start();
+	assert.ok((await restore.read('inventory.img'))?.equals(small));
+	restore.close();
+	await process.ends();
+});
+
+test('after the last marker the input is still read: a writer behind a pipe ends well', async () => {
+	const { process, shards } = startExtract();
+	const [shard] = shards as [WriteEnd];
+	await shard.write(stream);
+	await until('the whole stream to be read', () => bytesWaiting(shard.fd) === 0);
+	// Taken, and refused: proof that it was read.
+	await shard.end(Buffer.of(0));
+	assert.match(await process.ends(1), /^criu-image-streamer: .*end/);
+});
+
+test('the socket appears only when the whole stream is there', async () => {
+	const { process, work, shards } = startExtract();
+	await shards[0]!.write(stream.subarray(0, stream.length - 1));
+	assert.not.ok(namesIn(work).includes(SOCKET));
+	await shards[0]!.end(stream.subarray(stream.length - 1));
+	await process.line('socket-init');
+	assert.ok(namesIn(work).includes(SOCKET));
+	const restore = await StandInRestore.connect({ work, process });
+	assert.ok((await restore.read('small.img'))?.equals(small));
+	restore.close();
+	await process.ends();
+	assert.equal(namesIn(work), []);
+});
+
+for (const command of ['extract', 'serve']) {
+	test(`${command} makes nothing but its sockets, anywhere`, async () => {
+		const [work, cwd] = [temporaryFolder(), temporaryFolder()];
+		const { process, restore } = await start({ command, work, cwd });
+		assert.ok((await restore.read('pages-1.img'))?.equals(pages));
+		assert.equal(namesIn(work), SOCKETS);
+		restore.close();
+		await process.ends();
+		assert.equal(namesIn(work), []);
+		assert.equal(namesIn(cwd), []);
+	});
+}
+
+test("serve takes the original's --images-dir as the place of its socket, and writes no file there", async () => {
+	const [images, cwd] = [temporaryFolder(), temporaryFolder()];
+	const { process } = startExtractFrom([pipeOf(stream)], { command: 'serve', imagesDir: images, cwd });
+	const restore = await StandInRestore.connect(images);
+	assert.equal(namesIn(images), SOCKETS);
+	assert.ok((await restore.read('pages-1.img'))?.equals(pages));
+	restore.close();
+	await process.ends();
+	assert.equal(namesIn(images), []);
+	assert.equal(namesIn(cwd), []);
+});
+
+test.run();
