@@ -190,8 +190,8 @@ export function report(findings: Findings): string {
 	const has = (measure: string) => findings.samples.some((sample) => sample.measure.startsWith(measure));
 	const sections = [
 		`${machineLine(findings.machine)}. Medians of ${findings.rounds} rounds, with the smallest and the largest in brackets; 1 GB is 2^30 bytes.`,
-		`### Goals\n\n${goals(figures)}`,
 	];
+	if (findings.samples.length) sections.push(`### Goals\n\n${goals(figures)}`);
 	if (Object.keys(names).some(has)) {
 		const pair = figures
 			.sizes(Object.keys(names).find(has)!)
