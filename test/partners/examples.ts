@@ -1,0 +1,134 @@
+/** The examples of a document, run by bash as they are written: only places and numbers are those of the test. */
+import { spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterwards } from '../support/cleanup.js';
+import { skip } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/until.js';
+
+/** More than any filter or pipe on the way holds, so that a stream that stops is noticed. */
+const PAGES_BYTES = 12_000_000;
+/** Of a script: none takes a tenth of it on an ordinary machine. */
+const SCRIPT_SECONDS = 240;
+
+const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
+
+/** The shell code below each `## ` heading of a document, by heading; what is before the first one is under ''. */
+export function examplesOf(document: string): Map<string, string> {
+	const text = readFileSync(path(`../../${document}`), 'utf8');
+	const sections = text.split(/^## /m).map((section, i) => (i ? section : `\n${section}`));
+	return new Map(
+		sections.map((section) => [
+			section.slice(0, section.indexOf('\n')),
+			[...section.matchAll(/^```sh\n(.*?)^```/gms)].map(([, code]) => code!).join(''),
+		]),
+	);
+}
+
+/** Skips the test where one of the commands is not installed. */
+export function need(...commands: string[]): void {
+	const search = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+	const absent = commands.filter(
+		(name) => spawnSync('sh', ['-c', `command -v ${name}`], { env: search }).status !== 0,
+	);
+	if (absent.length) skip(`not installed: ${absent.join(', ')}`);
+}
+
+/** What a script did. */
+export interface Ended {
+	code: number | null;
+	/** stdout and stderr. */
+	output: string;
+}
+
+/** A folder that scripts run in, with the streamer and `criu` in their PATH, and a process to dump. */
+export class Stage {
+	readonly folder = temporaryFolder();
+	readonly env: NodeJS.ProcessEnv;
+	/** Of the process that the examples dump. */
+	readonly pid: number;
+
+	constructor() {
+		for (const name of ['bin', 'run', 'srv', 'dumped']) mkdirSync(join(this.folder, name));
+		this.provide('criu-image-streamer', process.execPath, path('../../dist/bin.js'));
+		this.provide('criu-streamer-hook', path('../../scripts/criu-streamer-hook'));
+		this.provide('criu', process.execPath, '--import', import.meta.resolve('tsx'), path('criu.ts'));
+		for (const [name, size] of Object.entries({ 'core-1': 900, 'pages-1': PAGES_BYTES, 'pages-2': 70_000 }))
+			writeFileSync(join(this.folder, 'dumped', `${name}.img`), randomBytes(size));
+		writeFileSync(join(this.folder, 'dumped', 'inventory.img'), 'inventory');
+		const application = spawn('sleep', ['3600'], { stdio: 'ignore' });
+		this.pid = application.pid!;
+		afterwards(() => application.kill('SIGKILL'));
+		this.env = {
+			...process.env,
+			PATH: `${join(this.folder, 'bin')}:${process.env.PATH}:/usr/sbin:/sbin`,
+			PID: String(this.pid),
+			// Where one side fails, the other need not wait for ten minutes.
+			CRIU_STREAMER_TIMEOUT: '100',
+			STAND_IN_IMAGE: join(this.folder, 'dumped'),
+			STAND_IN_LOG: join(this.folder, 'log'),
+		};
+	}
+
+	/** Makes the command `name` from words. */
+	provide(name: string, ...command: string[]): void {
+		const file = join(this.folder, 'bin', name);
+		writeFileSync(file, `#!/bin/sh\nexec ${command.map((word) => `'${word}'`).join(' ')} "$@"\n`);
+		chmodSync(file, 0o755);
+	}
+
+	/** Runs a script to its end, with /run/ and /srv/ in the folder. Ends all of its processes when the test ends. */
+	async run(script: string): Promise<Ended> {
+		const here = script.replaceAll(/\/(run|srv)\//g, `${this.folder}/$1/`);
+		const child = spawn('bash', ['-eo', 'pipefail', '-c', here], {
+			cwd: this.folder,
+			env: this.env,
+			stdio: ['ignore', 'pipe', 'pipe'],
+			detached: true,
+		});
+		afterwards(() => {
+			try {
+				process.kill(-child.pid!, 'SIGKILL');
+			} catch {
+				// All of them have ended.
+			}
+		});
+		let output = '';
+		for (const stream of [child.stdout, child.stderr]) {
+			stream.setEncoding('utf8').on('data', (text) => {
+				output += text;
+			});
+		}
+		let code: number | null | undefined;
+		child.on('exit', (status) => {
+			code = status;
+		});
+		try {
+			await until('the end of the script', () => code !== undefined, SCRIPT_SECONDS);
+		} catch (error) {
+			throw new Error(`${(error as Error).message}; it said: ${output}`);
+		}
+		return { code: code ?? null, output };
+	}
+
+	/** Runs a script that must succeed. */
+	async succeeds(script: string): Promise<string> {
+		const { code, output } = await this.run(script);
+		if (code !== 0) throw new Error(`the script ended with ${code}: ${output}`);
+		return output;
+	}
+
+	/** Which of dump and restore have succeeded, in order. */
+	get log(): string[] {
+		const log = this.env.STAND_IN_LOG!;
+		return existsSync(log) ? readFileSync(log, 'utf8').split('\n').slice(0, -1) : [];
+	}
+
+	/** Whether the process that the examples dump is there. */
+	get lives(): boolean {
+		return !/^State:\s+Z/m.test(readFileSync(`/proc/${this.pid}/status`, 'utf8').toString());
+	}
+}

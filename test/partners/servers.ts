@@ -1,0 +1,100 @@
+/** The real servers that partners talk to, on loopback, for as long as a test. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { afterwards } from '../support/cleanup.js';
+import { until } from '../support/until.js';
+import type { Stage } from './examples.js';
+
+/** A port that nobody had a moment ago. */
+export async function freePort(): Promise<number> {
+	const server = createServer();
+	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+	const { port } = server.address() as { port: number };
+	await new Promise((resolve) => server.close(resolve));
+	return port;
+}
+
+/** Makes `ssh target` lead to an sshd of the test: with its own keys and configuration, and the stage's PATH. */
+export async function startSshd(stage: Stage): Promise<void> {
+	const folder = join(stage.folder, 'ssh');
+	mkdirSync(folder, { mode: 0o700 });
+	for (const name of ['host', 'user']) {
+		const made = spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, name)]);
+		if (made.status !== 0) throw new Error(`ssh-keygen: ${made.stderr}`);
+	}
+	// sshd insists on this folder when it runs as root.
+	if (process.getuid!() === 0) mkdirSync('/run/sshd', { recursive: true });
+	const port = await freePort();
+	const given = ['PATH', 'STAND_IN_IMAGE', 'STAND_IN_LOG', ...(stage.env.CRIU ? ['CRIU'] : [])];
+	const server = [
+		'ListenAddress 127.0.0.1',
+		`Port ${port}`,
+		`HostKey ${folder}/host`,
+		`AuthorizedKeysFile ${folder}/user.pub`,
+		'PidFile none',
+		'StrictModes no',
+		'UsePAM no',
+		'PasswordAuthentication no',
+		`SetEnv ${given.map((name) => `"${name}=${stage.env[name]}"`).join(' ')}`,
+	];
+	writeFileSync(join(folder, 'sshd_config'), `${server.join('\n')}\n`);
+	const client = [
+		'Host target',
+		'HostName 127.0.0.1',
+		`Port ${port}`,
+		`User ${userInfo().username}`,
+		`IdentityFile ${folder}/user`,
+		'IdentitiesOnly yes',
+		'BatchMode yes',
+		'StrictHostKeyChecking accept-new',
+		`UserKnownHostsFile ${folder}/known_hosts`,
+		'LogLevel ERROR',
+	];
+	writeFileSync(join(folder, 'ssh_config'), `${client.join('\n')}\n`);
+	const ssh = spawnSync('sh', ['-c', 'command -v ssh'], { encoding: 'utf8' }).stdout.trim();
+	stage.provide('ssh', ssh, '-F', join(folder, 'ssh_config'));
+	const log = join(folder, 'log');
+	const sshd = spawn('/usr/sbin/sshd', ['-D', '-f', join(folder, 'sshd_config'), '-E', log], {
+		stdio: 'ignore',
+	});
+	afterwards(() => sshd.kill('SIGTERM'));
+	await started('sshd', sshd, log, /Server listening/);
+}
+
+async function started(what: string, server: ChildProcess, log: string, sign: RegExp): Promise<void> {
+	await until(`${what} to listen`, () => {
+		const text = existsSync(log) ? readFileSync(log, 'utf8') : '';
+		if (server.exitCode !== null) throw new Error(`${what} ended with ${server.exitCode}: ${text}`);
+		return sign.test(text);
+	});
+}
+
+/** Makes `s3cmd` lead to a store of the test, which has the bucket `images`. */
+export async function startS3(stage: Stage): Promise<void> {
+	const { default: S3rver } = await import('s3rver');
+	const directory = join(stage.folder, 's3');
+	const store = new S3rver({
+		address: '127.0.0.1',
+		port: 0,
+		silent: true,
+		directory,
+		configureBuckets: [{ name: 'images', configs: [] }],
+	});
+	const { port } = await store.run();
+	afterwards(() => store.close());
+	const config = join(stage.folder, 's3cfg');
+	const lines = [
+		'[default]',
+		'access_key = S3RVER',
+		'secret_key = S3RVER',
+		`host_base = 127.0.0.1:${port}`,
+		`host_bucket = 127.0.0.1:${port}`,
+		'use_https = False',
+	];
+	writeFileSync(config, `${lines.join('\n')}\n`);
+	const s3cmd = spawnSync('sh', ['-c', 'command -v s3cmd'], { encoding: 'utf8' }).stdout.trim();
+	stage.provide('s3cmd', s3cmd, '-c', config);
+}
