@@ -1,8 +1,8 @@
 /** Applications of many kinds, each of which checks itself after its restore. */
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
 import { suite } from '../support/suite.js';
-import { criuOrSkip, Scene } from './scene.js';
+import { criuOrSkip, freePort, Scene } from './scene.js';
 
 const test = suite('real CRIU, the application');
 
@@ -57,21 +57,6 @@ test('a listening TCP port that changes', async () => {
 	});
 	assert.ok(refused, 'nobody listens at the old port');
 });
-
-/** A port that nobody uses, out of those that the system gives to clients. */
-async function freePort(): Promise<number> {
-	for (;;) {
-		const port = 15_000 + Math.floor(Math.random() * 15_000);
-		const server = createServer();
-		const free = await new Promise<boolean>((resolve) => {
-			server.on('error', () => resolve(false));
-			server.listen(port, '127.0.0.1', () => resolve(true));
-		});
-		if (!free) continue;
-		await new Promise((resolve) => server.close(resolve));
-		return port;
-	}
-}
 
 /** What the listener answers. */
 function ask(port: number): Promise<string> {

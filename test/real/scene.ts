@@ -15,7 +15,9 @@ import {
 	statSync,
 	symlinkSync,
 	truncateSync,
+	writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -52,6 +54,21 @@ export function program(name: 'threads' | 'tree' | 'listener'): string {
 	if (cc.error) skip('there is no C compiler (cc) for the applications that are checkpointed');
 	assert.is(cc.status, 0, cc.stderr);
 	return path;
+}
+
+/** A port that nobody uses, out of those that the system gives to clients. */
+export async function freePort(): Promise<number> {
+	for (;;) {
+		const port = 15_000 + Math.floor(Math.random() * 15_000);
+		const server = createServer();
+		const free = await new Promise<boolean>((resolve) => {
+			server.on('error', () => resolve(false));
+			server.listen(port, '127.0.0.1', () => resolve(true));
+		});
+		if (!free) continue;
+		await new Promise((resolve) => server.close(resolve));
+		return port;
+	}
 }
 
 function kill(pid: number, signal: NodeJS.Signals): void {
@@ -212,6 +229,13 @@ export class Scene {
 	log(folder: string, action: string): string {
 		const path = join(this.folder, folder, `${action}.log`);
 		return existsSync(path) ? readFileSync(path, 'utf8') : '';
+	}
+
+	/** Makes a shell script that runs in the folder; its path. */
+	script(text: string): string {
+		const path = join(this.folder, `script-${this.commands++}`);
+		writeFileSync(path, `#!/bin/sh\ncd ${this.folder} || exit\n${text}\n`, { mode: 0o755 });
+		return path;
 	}
 
 	makeFolders(...names: string[]): void {
