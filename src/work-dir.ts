@@ -1,7 +1,8 @@
 /** The work dir: where sockets, the pidfile and the log are. CRIU gets it as its --images-dir. */
-import { closeSync, constants, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { errnoText } from './libc/errno.js';
+import { makeFolder } from './make-folder.js';
 
 /** Node has no name for it: a file in a folder, without a name. It includes O_DIRECTORY. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
@@ -11,8 +12,7 @@ const refusals = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT']);
 export function openWorkDir(path: string): string {
 	const folder = resolve(path);
 	try {
-		if (statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return folder;
-		mkdirSync(folder, { recursive: true, mode: 0o700 });
+		makeFolder(folder, 0o700);
 	} catch (error) {
 		const { code, errno } = error as NodeJS.ErrnoException;
 		if (code === 'EEXIST' || code === 'ENOTDIR')

@@ -29,12 +29,18 @@ export async function run(options: Options): Promise<void> {
 	}
 }
 
-/** Reads the stream, calls `stored` when it is whole, and tells the sender how that went. */
-async function receive(options: Options, store: Store, stored: () => Promise<void>): Promise<StreamSummary> {
+/** Opens the stream, reads it, calls `stored` when it is whole, and tells the sender how that went. */
+async function receive(
+	options: Options,
+	store: Store,
+	stored: () => Promise<void>,
+	opened = async () => {},
+): Promise<StreamSummary> {
 	let incoming: Incoming | undefined;
 	const stop = new Stop();
 	try {
 		incoming = await openIncoming(options);
+		await opened();
 		const routed = withExtFiles(store, options.extFiles, stop);
 		const summary = await Promise.race([load(incoming.shards, routed.store, stop), stop.failed]);
 		routed.checkAllCame();
@@ -52,8 +58,12 @@ async function extractTo(folder: string, options: Options, session: Session): Pr
 	const { FolderStore } = await import('../stores/folder.js');
 	const store = new FolderStore(folder, options.overwrite);
 	try {
-		await session.ready();
-		const summary = await receive(options, store, () => store.finish());
+		const summary = await receive(
+			options,
+			store,
+			() => store.finish(),
+			() => session.ready(),
+		);
 		new Progress(options.progressFd).transferred(summary);
 		if (options.displayStats) displayStats('extracted', summary);
 	} finally {

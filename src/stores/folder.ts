@@ -4,13 +4,14 @@
  * A folder must never look like an image that it is not, so files get their names at the very end, inventory.img last of
  * all. Until then a large one has no name (a process that is killed leaves nothing), and small ones are in memory.
  */
-import { closeSync, constants, existsSync, fsync, lstatSync, mkdirSync, openSync, renameSync } from 'node:fs';
+import { closeSync, constants, existsSync, fsync, lstatSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gone, leaves, remove } from '../leftovers.js';
 import { linkat, pwrite, splice, syncfs } from '../libc/calls.js';
 import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EEXIST, EINTR } from '../libc/errno.js';
+import { makeFolder } from '../make-folder.js';
 import type { FileWriter, Store } from './store.js';
 
 /** An unnamed file, where the file system can make one; Node has no name for the flag. */
@@ -42,7 +43,7 @@ export class FolderStore implements Store {
 		readonly overwrite: boolean,
 	) {
 		try {
-			mkdirSync(folder, { recursive: true });
+			makeFolder(folder);
 		} catch (error) {
 			throw new Error(`cannot make the images folder ${folder}`, { cause: error });
 		}

@@ -1,0 +1,106 @@
+// The folder of the sockets is made, checked before anything else, and the only one that is touched.
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { pipe, pipeOf } from '../support/pipe.js';
+import { namesIn } from '../support/stand-in.js';
+import { ours, type Program, Streamer } from '../support/streamer.js';
+import { skip, suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { appears, CAPTURE, smallStream } from './service.js';
+
+const test = suite('work dir');
+const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
+
+test('is made, for its owner only, and so is the socket', async () => {
+	const work = join(temporaryFolder(), 'a', 'b');
+	const capture = new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd });
+	await appears(work, CAPTURE);
+	assert.is(mode(work), '700');
+	assert.is(mode(join(work, 'streamer-capture.sock')), '600');
+	capture.kill('SIGTERM');
+	await capture.ends(143);
+	assert.equal(namesIn(work), []);
+});
+
+test('may have a path that is too long for a socket address', async () => {
+	const work = join(temporaryFolder(), 'long'.repeat(30), 'longer'.repeat(30));
+	const capture = new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd });
+	await appears(work, CAPTURE);
+	const second = new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd });
+	assert.match(await second.ends(1), `is in use by process ${capture.pid} (node)`);
+	capture.kill('SIGTERM');
+	await capture.ends(143);
+	assert.equal(namesIn(work), []);
+});
+
+test('is refused by name where it is a file, or below one', async () => {
+	const path = join(temporaryFolder(), 'file');
+	writeFileSync(path, '');
+	for (const work of [path, join(path, 'below')]) {
+		const said = await new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd }).ends(1);
+		assert.is(said, `criu-image-streamer: the work dir ${work} is not a folder: choose another --work-dir\n`);
+	}
+});
+
+test('is refused by name where no folder can be', async () => {
+	const said = await new Streamer(['-W', '/proc/nowhere/work', 'capture'], { stdout: pipe().writeEnd }).ends(
+		1,
+	);
+	assert.is(
+		said,
+		'criu-image-streamer: cannot make the work dir /proc/nowhere/work: no such file or directory (ENOENT); choose another --work-dir\n',
+	);
+});
+
+test('is refused by name where nothing can be made in it', () => {
+	const work = temporaryFolder();
+	chmodSync(work, 0o555);
+	const module = fileURLToPath(new URL('../../src/work-dir.ts', import.meta.url));
+	// Root may write everywhere, so the check runs as somebody else: only after loading, which may need root.
+	const code = `import { checkWritable } from ${JSON.stringify(module)};
+		if (process.getuid() === 0) process.setuid(65534);
+		try { checkWritable(${JSON.stringify(work)}); } catch (error) { process.stdout.write(error.message); }`;
+	const { stdout, stderr } = spawnSync(
+		process.execPath,
+		['--import', 'tsx', '--input-type=module', '-e', code],
+		{ encoding: 'utf8', cwd: fileURLToPath(new URL('../..', import.meta.url)) },
+	);
+	assert.is(
+		stdout,
+		`cannot write in the work dir ${work}: permission denied (EACCES); choose another --work-dir`,
+		stderr,
+	);
+});
+
+for (const command of ['capture', 'serve']) {
+	test(`${command} needs no images dir: none is opened, read or created`, async () => {
+		if (spawnSync('strace', ['-V']).error) skip('strace is not installed');
+		const folder = temporaryFolder();
+		const work = join(folder, 'work');
+		const images = join(folder, 'the-images');
+		const trace = join(folder, 'trace');
+		const program: Program = ['strace', '-f', '-qq', '-s', '4096', '-o', trace, ...ours];
+		const streamer = new Streamer(['-W', work, '-D', images, '--pidfile', 'pid', command], {
+			program,
+			stdin: pipeOf(smallStream()),
+			stdout: pipe().writeEnd,
+		});
+		await appears(work, `streamer-${command}.sock`);
+		process.kill(Number(readFileSync(join(work, 'pid'), 'utf8')), 'SIGTERM');
+		await streamer.ends(143);
+		const lines = readFileSync(trace, 'utf8').split('\n');
+		assert.ok(
+			lines.some((line) => line.includes(`mkdir("${work}"`)),
+			'the trace shows no calls',
+		);
+		// The command line itself comes by execve.
+		const touching = lines.filter((line) => line.includes('the-images') && !/ execve\(/.test(line));
+		assert.equal(touching, []);
+		assert.not(existsSync(images));
+	});
+}
+
+test.run();
