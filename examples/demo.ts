@@ -165,5 +165,5 @@ try {
 	}
 } catch (error) {
 	console.error(`demo: ${error instanceof Error ? error.message : error}`);
-	process.exitCode = 1;
+	process.exit(1);
 }
