@@ -2,7 +2,7 @@
 import { capture } from '../capture/capture.js';
 import type { Options } from '../cli/options.js';
 import { serveControl } from '../control/server.js';
-import { dumpKindOf } from '../criu/dump-kind.js';
+import { type DumpKind, dumpKindOf } from '../criu/dump-kind.js';
 import { CAPTURE_SOCKET } from '../criu/socket.js';
 import { openSession } from '../daemon/session.js';
 import { asError, describeError } from '../errors.js';
@@ -20,6 +20,7 @@ export async function run(options: Options): Promise<void> {
 		try {
 			const outgoing = await openOutgoing(options);
 			const progress = new Progress(options.progressFd);
+			let scriptMayAsk = true;
 			try {
 				const criu = await session.openCriuSocket();
 				control.criuSocketReady();
@@ -29,7 +30,11 @@ export async function run(options: Options): Promise<void> {
 					criu,
 					shards: outgoing.shards,
 					extFiles: options.extFiles,
-					references: (fd) => mayReference(options.zeroCopy, fd, session.log),
+					references: (fd) => {
+						const kind = dumpKindOf(peerOf(fd).pid);
+						scriptMayAsk = kind.script;
+						return mayReference(options.zeroCopy, kind, session.log);
+					},
 					allowIncomplete: options.allowIncomplete,
 					signal: control.givenUp,
 					onStart: () => progress.checkpointStart(),
@@ -39,7 +44,7 @@ export async function run(options: Options): Promise<void> {
 				control.finish();
 				progress.transferred(summary);
 				if (options.displayStats) displayStats('captured', summary);
-				await control.linger(criuClosed);
+				if (scriptMayAsk) await control.linger(criuClosed);
 			} catch (error) {
 				const cause = (await outgoing.explain?.(asError(error))) ?? error;
 				control.fail(describeError(cause));
@@ -60,9 +65,8 @@ export async function run(options: Options): Promise<void> {
 	}
 }
 
-function mayReference(mode: Options['zeroCopy'], fd: number, log: Log): boolean {
+function mayReference(mode: Options['zeroCopy'], { references, why }: DumpKind, log: Log): boolean {
 	if (mode !== 'auto') return mode === 'always';
-	const { references, why } = dumpKindOf(peerOf(fd).pid);
 	log.info(`${references ? 'moving pages without a copy' : 'copying pages'}: ${why}`);
 	return references;
 }

@@ -9,10 +9,14 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync }
 import { basename, isAbsolute } from 'node:path';
 import { commandLineOf, criuArguments, criuCommand, splitNuls } from './command-line.js';
 
-/** Whether references are safe, and why, in words for -v. */
+/** What a dump is like, as far as CRIU's options tell. */
 export interface DumpKind {
+	/** References are safe. */
 	references: boolean;
+	/** Why they are or are not, in words for -v. */
 	why: string;
+	/** CRIU has, or may have, an action script, which asks at the end whether the stream is out. */
+	script: boolean;
 }
 
 /** The action script whose failure fails the stream, too; after another's the application runs on beside a whole image. */
@@ -23,7 +27,8 @@ const VALUED = 'tDovxrJWLM';
 /** An honest configuration is a few lines. */
 const MOST_CONFIG_BYTES = 64 * 1024;
 
-const copy = (why: string): DumpKind => ({ references: false, why });
+/** In doubt. */
+const copy = (why: string): DumpKind => ({ references: false, why, script: true });
 
 /** Decides for the CRIU that is process `pid` (0: a process that cannot be seen from here). */
 export function dumpKindOf(pid: number): DumpKind {
@@ -42,10 +47,21 @@ export function dumpKind(argv: string[], configs: string[]): DumpKind {
 	if (!args) return copy('the process on the socket is not known to be CRIU');
 	const command = criuCommand(args);
 	if (command !== 'dump') return copy(`CRIU was not plainly told to dump (${command ?? 'several commands'})`);
-	const flaw = risk(args, 'on the command line') ?? configs.map(configRisk).find(Boolean);
-	return flaw
-		? copy(flaw)
-		: { references: true, why: 'the application dies after this dump, so its pages do not change any more' };
+	const configWords = configs.flatMap(wordsOf);
+	const flaw = risk(args, 'on the command line') ?? risk(configWords, 'in a configuration file');
+	const script = [...args, ...configWords].some((word) => means(word, 'action-script'));
+	if (flaw) return { references: false, why: flaw, script };
+	return {
+		references: true,
+		why: 'the application dies after this dump, so its pages do not change any more',
+		script,
+	};
+}
+
+/** Whether `word` is the long `option`: getopt_long takes any beginning of its name, and a value after a "=". */
+function means(word: string, option: string): boolean {
+	const name = /^--([^=]+)/.exec(word)?.[1];
+	return name !== undefined && option.startsWith(name);
 }
 
 /** What in `words` may let the application live. A value that looks like an option is taken for one. */
@@ -57,17 +73,15 @@ function risk(words: string[], where: string): string | undefined {
 	return undefined;
 }
 
-function longRisk(word: string, next: string | undefined): string | undefined {
-	const [, name = '', value = next ?? ''] = /^--([^=]*)(?:=(.*))?$/s.exec(word) ?? [];
-	// getopt_long takes any beginning of an option's name.
-	const means = (option: string) => name !== '' && option.startsWith(name);
-	if (means('leave-running') || means('leave-stopped')) return `${word} lets the application live`;
+function longRisk(word: string, next = ''): string | undefined {
+	if (means(word, 'leave-running') || means(word, 'leave-stopped'))
+		return `${word} lets the application live`;
 	// Served after the image is complete; if that fails, the application runs on.
-	if (means('lazy-pages')) return `${word} may let the application live`;
-	if (means('action-script') && basename(value) !== OUR_SCRIPT) {
-		return `the action script ${value} may let the application live`;
-	}
-	return undefined;
+	if (means(word, 'lazy-pages')) return `${word} may let the application live`;
+	if (!means(word, 'action-script')) return undefined;
+	const script = word.includes('=') ? word.slice(word.indexOf('=') + 1) : next;
+	if (basename(script) === OUR_SCRIPT) return undefined;
+	return `the action script ${script} may let the application live`;
 }
 
 function shortRisk(word: string): string | undefined {
@@ -80,16 +94,13 @@ function shortRisk(word: string): string | undefined {
 	return undefined;
 }
 
-/** A line is an option's name without its dashes, and perhaps a value, perhaps in quotes. */
-function configRisk(text: string): string | undefined {
-	for (const line of text.split('\n')) {
-		const [, name, rest] = /^\s*([^\s#]\S*)\s*(.*)$/.exec(line) ?? [];
-		if (name === undefined) continue;
-		const value = /^"(.*)"/.exec(rest!)?.[1] ?? rest!.replace(/\s*#.*$/, '').trim();
-		const flaw = risk([`--${name}`, value], 'in a configuration file');
-		if (flaw) return flaw;
-	}
-	return undefined;
+/** A configuration as words of a command line: a line is an option's name without its dashes, and perhaps a value. */
+function wordsOf(text: string): string[] {
+	return text.split('\n').flatMap((line) => {
+		const [, name, rest = ''] = /^\s*([^\s#]\S*)\s*(.*)$/.exec(line) ?? [];
+		if (name === undefined) return [];
+		return [`--${name}`, /^"(.*)"/.exec(rest)?.[1] ?? rest.replace(/\s*#.*$/, '').trim()];
+	});
 }
 
 /** The contents of every file that CRIU may read options from; throws where one cannot be read for sure. */

@@ -6,6 +6,7 @@ import { poller } from '../libc/poller.js';
 import type { Stop } from '../stop.js';
 import { encodeMarker, type MarkerBody } from '../wire/marker.js';
 import { stalled } from './drained.js';
+import { firstEnded } from './ended.js';
 import type { Shard } from './shard.js';
 import { ShardWriter, SMALL } from './writer.js';
 
@@ -138,12 +139,19 @@ export class Balance {
 			const held = this.#roomiest(wanted);
 			if (held) return held;
 			silence.check();
+			if (micros === LAST_LOOK) this.#checkReaders();
 			const looked = new Promise<void>((resolve) => {
 				this.#look = resolve;
 			});
 			await Promise.race([looked, poller.pause(micros)]);
 			this.#look = undefined;
 		}
+	}
+
+	/** Throws where a shard is full for ever. */
+	#checkReaders(): void {
+		const ended = firstEnded(this.writers.map(({ shard }) => shard.fd));
+		if (ended !== undefined) throw this.writers.find(({ shard }) => shard.fd === ended)!.readerGone();
 	}
 
 	readonly #roomAgain = () => this.#look?.();

@@ -217,6 +217,11 @@ export class ShardWriter {
 		if (this.kind === 'pipe') await poller.pause(DRAIN_MICROS);
 	}
 
+	/** What to throw where the reader has ended. */
+	readerGone(): Error {
+		return this.#error(-EPIPE);
+	}
+
 	#error(result: number): Error {
 		const gone = result === -EPIPE ? ': its reader is gone, look there for the reason' : '';
 		return callError(`cannot write the image to ${this.name}${gone}`, result);

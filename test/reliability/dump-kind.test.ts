@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import { commandLineOf } from '../../src/criu/command-line.js';
 import { configPaths, dumpKind, dumpKindOf } from '../../src/criu/dump-kind.js';
@@ -130,6 +131,20 @@ for (const text of harmless) {
 	});
 }
 
+test('whether an action script may ask', () => {
+	const asks = (line: string, ...configs: string[]) => dumpKind(words(line), configs).script;
+	assert.is(asks('criu dump -t 5 --stream', 'tcp-established\n# action-script x\n'), false);
+	assert.is(asks('criu dump -t 5 --stream -R --lazy-pages'), false);
+	assert.is(asks('criu dump --action-script /usr/bin/criu-streamer-hook'), true);
+	assert.is(asks('criu dump --action=/usr/bin/criu-streamer-hook'), true);
+	assert.is(asks('criu dump -R --action-script my-script'), true);
+	assert.is(asks('criu dump', 'stream\n', 'action-script criu-streamer-hook\n'), true);
+	assert.is(asks('criu swrk 3'), true);
+	assert.is(asks('"criu: dump --rpc -t 5"'), true);
+	assert.is(asks(''), true);
+	assert.is(dumpKindOf(0).script, true);
+});
+
 test('the configuration files that CRIU may read', () => {
 	const paths = (line: string, environ: Record<string, string> = {}) =>
 		configPaths(words(line), new Map(Object.entries(environ)));
@@ -198,9 +213,9 @@ test('configuration that cannot be read for sure', async () => {
 test('a process that is gone, a zombie, or cannot be seen', async () => {
 	assert.is(dumpKindOf(0).references, false);
 	assert.is(dumpKindOf(-1).references, false);
-	// The shell becomes a sleep, which never waits for the child.
-	const parent = spawn('/bin/sh', ['-c', 'true & echo $!; exec sleep 1000'], {
-		stdio: ['ignore', 'pipe', 'ignore'],
+	// The shell becomes a sleep, which never waits for the child; only then the child may end.
+	const parent = spawn('/bin/sh', ['-c', 'read line <&3 & echo $!; exec sleep 1000'], {
+		stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
 	});
 	const exit = once(parent, 'exit');
 	afterwards(async () => {
@@ -209,6 +224,8 @@ test('a process that is gone, a zombie, or cannot be seen', async () => {
 	});
 	const [output] = (await once(parent.stdout!, 'data')) as [Buffer];
 	const zombie = Number(output.toString());
+	await until('the sleep', () => commandLineOf(parent.pid!)[0] === 'sleep');
+	(parent.stdio[3] as Writable).end('\n');
 	await until('the zombie', () => /^State:\tZ/m.test(readFileSync(`/proc/${zombie}/status`, 'utf8')));
 	assert.is(dumpKindOf(zombie).references, false);
 

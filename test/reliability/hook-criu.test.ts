@@ -1,0 +1,93 @@
+/** The action script with a real CRIU: what became of the image decides whether the application lives. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { serveControl } from '../../src/control/server.js';
+import { type Application, type Command, Scene } from '../real/scene.js';
+import { afterwards } from '../support/cleanup.js';
+import { suite } from '../support/suite.js';
+import { until } from '../support/until.js';
+
+const test = suite('action script, real CRIU');
+const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
+
+function dump(scene: Scene, application: Application, folder: string, ...args: string[]): Command {
+	return scene.criuCommand('dump', folder, `-t ${application.pid}`, `--action-script ${HOOK}`, ...args);
+}
+
+/** The dump fails for `reason`, and the application is what it was. */
+async function fails(
+	scene: Scene,
+	folder: string,
+	command: Command,
+	application: Application,
+	reason: RegExp,
+) {
+	await until('the end of the dump', () => command.code !== undefined);
+	assert.is.not(command.code, 0);
+	assert.match(scene.log(folder, 'dump'), reason);
+	await application.verify();
+}
+
+test('CRIU does what the streamer says', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', 8, 1);
+	scene.makeFolders('nobody', 'failed', 'fine');
+	const streamer = (folder: string) => {
+		const server = serveControl(join(scene.folder, folder), 'capture');
+		afterwards(() => server.close());
+		return server;
+	};
+	const alone = dump(scene, application, 'nobody');
+	await fails(scene, 'nobody', alone, application, /criu-image-streamer: no capture is in .*goes on running/);
+
+	const server = streamer('failed');
+	const refused = dump(scene, application, 'failed');
+	await until('the question', () => server.waiting > 0);
+	server.fail('no space left on device');
+	await fails(scene, 'failed', refused, application, /no space left on device/);
+
+	const other = streamer('fine');
+	const last = dump(scene, application, 'fine');
+	await until('the question', () => other.waiting > 0);
+	assert.is(application.exists(), true);
+	other.finish();
+	await last.ends();
+	await application.gone();
+});
+
+test('a script that gives up: the application lives, and the stream, read later, is no whole image', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', 8, 1);
+	// It takes nearly all, so that CRIU comes to its end, and stands still until the dump has failed.
+	const reader = 'head -c 8300000 >image; until [ -e go ]; do sleep 0.02; done; cat >>image';
+	const capture = scene.shell(`criu-image-streamer capture -W src | { ${reader}; }`);
+	await scene.socket('src', 'capture', capture);
+	const late = scene.shell(
+		`CRIU_STREAMER_TIMEOUT=0.5 exec "$criu" dump -D src -v4 -o dump.log --stream -t ${application.pid} ` +
+			`--action-script ${HOOK}`,
+	);
+	await fails(scene, 'src', late, application, /not out within 0\.5 s, and is given up/);
+	await scene.shell('touch go').ends();
+	await capture.ends(1);
+	assert.match(capture.messages(), /the action script ended before the stream was out/);
+	await scene.shell('criu-image-streamer extract -D disk <image').ends(1);
+	assert.equal(scene.images(), []);
+});
+
+test('a capture that is killed while the script waits', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', 8, 1);
+	const capture = scene.shell(
+		'{ echo $BASHPID >pid; exec criu-image-streamer capture -W src; } | { head -c 8300000 >image; sleep 1000; }',
+	);
+	await scene.socket('src', 'capture', capture);
+	const command = dump(scene, application, 'src', '--stream');
+	await until('the script', () => scene.log('src', 'dump').includes('Running post-dump scripts'));
+	process.kill(Number(readFileSync(join(scene.folder, 'pid'), 'utf8')), 'SIGKILL');
+	await fails(scene, 'src', command, application, /criu-image-streamer: .*goes on running/);
+	assert.is(existsSync(join(scene.folder, 'src/streamer-capture-control.sock')), true, 'it was killed');
+});
+
+test.run();
