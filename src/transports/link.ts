@@ -25,6 +25,8 @@ const PATIENCE_MILLIS = 30_000;
 /** The receiver says that it lives at least as often, and four times within what the sender takes for its end. */
 const ALIVE_MILLIS = 5000;
 const QUICKEST_ALIVE_MILLIS = 100;
+/** For hearing what had come before a silence was noticed. */
+const GRACE_MILLIS = 50;
 /** For the last words of a side, and for the other to read them. */
 const FAREWELL_MILLIS = 2000;
 /** A receiver that failed drops what still comes for so long, until the sender has heard it. */
@@ -156,14 +158,16 @@ class Sender implements Outgoing {
 
 	async #answer(): Promise<void> {
 		if (!this.#stallMillis) return await this.#settled;
-		const late = Symbol('late');
 		for (;;) {
 			const left = this.#heard + this.#stallMillis - Date.now();
 			if (left <= 0) break;
 			const timer = new AbortController();
-			const first = await Promise.race([this.#settled, sleep(left, late, { signal: timer.signal })]);
+			const late = sleep(left, true, { signal: timer.signal }).catch(() => false);
+			const isLate = await Promise.race([this.#settled, late]);
 			timer.abort();
-			if (first !== late) return;
+			if (!isLate) return;
+			// If it was this process that slept, what came meanwhile is still to be heard.
+			await sleep(GRACE_MILLIS);
 		}
 		const seconds = this.#stallMillis / 1000;
 		this.#failure ??= new Error(

@@ -1,0 +1,31 @@
+/**
+ * Opens shards as a command does, in a process of its own: `fds-child.ts capture|extract [SHARDS] [PROGRESS]`. Its result goes
+ * to $RESULT. With $HOLD it lives on, after the shards are closed, until stdin ends.
+ */
+import { readSync, writeFileSync } from 'node:fs';
+import type { Command } from '../../src/cli/options.js';
+import { UsageError } from '../../src/errors.js';
+import { openIncoming, openOutgoing } from '../../src/transports/open.js';
+import { optionsOf, readAll, writeAll } from './drive.js';
+
+const [command, fds, progress = '2'] = process.argv.slice(2) as [Command, string?, string?];
+const result: { error?: string; usage?: boolean; names?: string[]; read?: string[] } = {};
+try {
+	const options = optionsOf(command, { 'shard-fds': fds || undefined, 'progress-fd': progress });
+	if (command === 'capture') {
+		const { shards, received } = await openOutgoing(options);
+		result.names = shards.map(({ name }) => name);
+		for (const shard of shards) await writeAll(shard, Buffer.from(`through ${shard.name}`));
+		await received();
+	} else {
+		const { shards, acknowledge } = await openIncoming(options);
+		result.names = shards.map(({ name }) => name);
+		result.read = (await Promise.all(shards.map(readAll))).map(String);
+		await acknowledge();
+	}
+} catch (error) {
+	result.error = (error as Error).message;
+	result.usage = error instanceof UsageError;
+}
+writeFileSync(process.env.RESULT!, JSON.stringify(result));
+if (process.env.HOLD) readSync(0, Buffer.alloc(1));
