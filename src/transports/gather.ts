@@ -6,7 +6,7 @@
 import { callError, EMFILE, ENFILE, errnoText } from '../libc/errno.js';
 import type { Linked } from './connect.js';
 import { type Dress, plain } from './dress.js';
-import { accepted, type Guest, type LinkSettings, readHello, refused } from './handshake.js';
+import { accepted, type Guest, type LinkSettings, readHello, turnAway } from './handshake.js';
 import { acceptAt, incoming, type Listener, listenAt, notYet } from './sockets.js';
 import type { Wire } from './wire.js';
 
@@ -60,11 +60,11 @@ class Gathering {
 			this.#over = true;
 			for (const { wire, unwatch } of this.#held.values()) {
 				unwatch();
-				void this.#refuse(wire, TAKEN);
+				void turnAway(wire, TAKEN);
 			}
-			for (const wire of this.#strangers) void this.#refuse(wire, TAKEN);
+			for (const wire of this.#strangers) void turnAway(wire, TAKEN);
 			for (const listener of this.#listeners) {
-				this.#turnAway(listener);
+				this.#emptyQueue(listener);
 				listener.close();
 			}
 		}
@@ -111,7 +111,7 @@ class Gathering {
 		} catch (error) {
 			const { message } = error as Error;
 			this.#settings.warn(`refused a connection from ${name}: ${message}`);
-			if (wire) await this.#refuse(wire, message);
+			if (wire) await turnAway(wire, message);
 		}
 		if (wire) this.#strangers.delete(wire);
 		if (this.#held.size === this.#settings.shards && !this.#over) await this.#accepted();
@@ -155,27 +155,14 @@ class Gathering {
 		}
 	}
 
-	/** Says why, and waits a little for the other side to have read it: what is closed with input unread loses its output. */
-	async #refuse(wire: Wire, reason: string): Promise<void> {
-		const deadline = Date.now() + 2000;
-		try {
-			await wire.send(refused(reason), deadline);
-			wire.end();
-			await wire.drain(deadline);
-		} catch {
-			// It went without hearing it.
-		}
-		wire.close();
-	}
-
 	/** Connections that came too late still get an answer. */
-	#turnAway(listener: Listener): void {
+	#emptyQueue(listener: Listener): void {
 		for (let i = 0; i < MOST_GREETED; i++) {
 			const connection = acceptAt(listener);
 			if (typeof connection === 'number') return;
 			const deadline = Date.now() + 1000;
 			void this.#dress(connection.fd, connection.name, '', deadline)
-				.then((wire) => this.#refuse(wire, TAKEN))
+				.then((wire) => turnAway(wire, TAKEN))
 				.catch(() => {});
 		}
 	}

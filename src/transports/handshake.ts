@@ -6,6 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { link } from '../proto/messages.js';
 import type { Address } from './address.js';
 import type { TlsFiles } from './tls.js';
+import type { Wire } from './wire.js';
 
 /** Of this protocol. */
 export const VERSION = 1;
@@ -13,6 +14,9 @@ export const VERSION = 1;
 export const STREAM_BYTES = 16;
 /** A client that connects and says nothing for so long is no client of ours. */
 export const HANDSHAKE_MILLIS = 10_000;
+
+/** For the last words of a side, and for the other to read them. */
+export const FAREWELL_MILLIS = 2000;
 
 /** What one side wants of its connections. */
 export interface LinkSettings {
@@ -95,9 +99,20 @@ export function accepted(stallMillis: number): Uint8Array {
 	return link.Welcome.encode({ accepted: { stall_millis: stallMillis } }).finish();
 }
 
-/** The answer of one that does not. */
-export function refused(reason: string): Uint8Array {
-	return link.Welcome.encode({ refused: { reason } }).finish();
+/**
+ * Refuses a connection, and closes it once the other side has read why (or after a while): what is closed with input unread
+ * loses its output. Never rejects.
+ */
+export async function turnAway(wire: Wire, reason: string): Promise<void> {
+	const deadline = Date.now() + FAREWELL_MILLIS;
+	try {
+		await wire.send(link.Welcome.encode({ refused: { reason } }).finish(), deadline);
+		wire.end();
+		await wire.drain(deadline);
+	} catch {
+		// It went without hearing it.
+	}
+	wire.close();
 }
 
 /** The other side will not have it, and will not change its mind: no reason to try again. */

@@ -13,7 +13,7 @@ import { MOST_SHARDS } from '../wire/limits.js';
 import { parseAddress } from './address.js';
 import { connectAll, type Linked } from './connect.js';
 import { gatherAll } from './gather.js';
-import { foreign, HANDSHAKE_MILLIS, type LinkSettings } from './handshake.js';
+import { FAREWELL_MILLIS, foreign, HANDSHAKE_MILLIS, type LinkSettings } from './handshake.js';
 import type { TlsFiles } from './tls.js';
 import { readToken } from './token.js';
 import type { Wire } from './wire.js';
@@ -27,8 +27,6 @@ const ALIVE_MILLIS = 5000;
 const QUICKEST_ALIVE_MILLIS = 100;
 /** For hearing what had come before a silence was noticed. */
 const GRACE_MILLIS = 50;
-/** For the last words of a side, and for the other to read them. */
-const FAREWELL_MILLIS = 2000;
 /** A receiver that failed drops what still comes for so long, until the sender has heard it. */
 const DRAIN_MILLIS = 5000;
 

@@ -3,16 +3,16 @@
  * stands a pipe, which a pump empties into the TLS socket, or fills from it.
  */
 import { isIP, Socket } from 'node:net';
-import { connect, createServer, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, createServer, type TLSSocket } from 'node:tls';
 import { buffer, read, write } from '../libc/calls.js';
 import { callError, EAGAIN, EINTR, EPIPE, errnoText } from '../libc/errno.js';
 import { enlargePipe, makePipe } from '../libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
 import { frame } from '../wire/frame.js';
 import type { Dress } from './dress.js';
-import { refused } from './handshake.js';
+import { turnAway } from './handshake.js';
 import { ready } from './sockets.js';
-import { receiveFrom, type Wire } from './wire.js';
+import { receiveFrom, SocketWire, type Wire } from './wire.js';
 
 /** What --tls-cert, --tls-key and --tls-ca hold (PEM). */
 export interface TlsFiles {
@@ -21,6 +21,8 @@ export interface TlsFiles {
 	ca?: Buffer;
 }
 
+/** Of a TLS record with a handshake in it, whatever the version. */
+const RECORD_START = Buffer.of(0x16, 0x03);
 /** Encrypted at a time: sixteen records, which a socket takes at once. */
 const CHUNK_BYTES = 256 << 10;
 /** A closed connection has so long to send what it has. */
@@ -29,6 +31,7 @@ const NEVER = Number.POSITIVE_INFINITY;
 
 /** Checks that the certificate of the other side is for the host that was asked for. */
 export function clientDress(files: TlsFiles): Dress {
+	check(files);
 	return async (fd, name, host, deadline) => {
 		const socket = connect({
 			...files,
@@ -44,9 +47,12 @@ export function clientDress(files: TlsFiles): Dress {
 
 /** Demands a certificate of the other side where there is a CA to check it. */
 export function serverDress(files: TlsFiles): Dress {
+	check(files);
 	const requestCert = files.ca !== undefined;
 	return async (fd, name, _host, deadline) => {
+		const first = await firstBytes(fd, name, deadline);
 		const raw = own(fd);
+		raw.unshift(first);
 		// One that the CA does not vouch for is refused below, where the other side can be told why.
 		const server = createServer({ ...files, requestCert, rejectUnauthorized: false, minVersion: 'TLSv1.3' });
 		const secure = new Promise<TLSSocket>((resolve, reject) => {
@@ -57,22 +63,50 @@ export function serverDress(files: TlsFiles): Dress {
 		const socket = await limited(secure, raw, name, deadline);
 		const wire = new TlsWire(socket, name);
 		if (!requestCert || socket.authorized) return wire;
-		const shown = Object.keys(socket.getPeerCertificate()).length > 0;
+		const shown = Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
 		const reason = shown
 			? `the certificate is not accepted (${socket.authorizationError}): --tls-ca of this side has to vouch for it`
 			: 'a certificate is needed here: give --tls-cert and --tls-key';
-		await wire.send(refused(reason), deadline).catch(() => {});
-		wire.end();
-		await wire.drain(Math.min(deadline, Date.now() + LINGER_MILLIS)).catch(() => {});
-		wire.close();
+		await turnAway(wire, reason);
 		throw new Error(reason);
 	};
+}
+
+/** What a client begins with: one without TLS can only be told why as long as no TLS was tried. */
+async function firstBytes(fd: number, name: string, deadline: number): Promise<Buffer> {
+	const bytes = buffer(RECORD_START.length);
+	const inTime = await ready(fd, EPOLLIN, deadline);
+	const count = inTime ? read(fd, bytes, bytes.length) : 0;
+	if (count === bytes.length && !bytes.equals(RECORD_START)) {
+		const reason = 'TLS is needed here: give --tls-cert, --tls-key and --tls-ca';
+		await turnAway(new SocketWire(fd, name), reason);
+		throw new Error(reason);
+	}
+	if (count > 0) return bytes.subarray(0, count);
+	poller.close(fd);
+	throw new Error(inTime ? 'it went before it said anything' : 'it is silent');
+}
+
+/** Files that are none would otherwise show up as a handshake that fails. */
+function check(files: TlsFiles): void {
+	for (const option of ['cert', 'ca'] as const) {
+		if (files[option] && !/-----BEGIN (TRUSTED )?CERTIFICATE-----/.test(files[option].toString('latin1')))
+			throw new Error(`--tls-${option} holds no certificate (PEM)`);
+	}
+	try {
+		createSecureContext(files);
+	} catch (error) {
+		const { code, reason, message } = error as NodeJS.ErrnoException & { reason?: string };
+		const mismatch = code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH';
+		const why = mismatch ? 'the key is not that of the certificate' : (reason ?? message);
+		throw new Error(`--tls-key and --tls-cert cannot be used: ${why}`);
+	}
 }
 
 /** `fd` as a socket of Node's, which closes it. */
 function own(fd: number): Socket {
 	poller.release(fd);
-	return new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+	return new Socket({ fd, readable: true, writable: true });
 }
 
 async function secured(
@@ -123,14 +157,16 @@ class TlsWire implements Wire {
 	readonly #waiters = new Set<() => void>();
 	#error: Error | undefined;
 	#closed = false;
-	/** Of the pipe between the engine and the pump: the engine's end, and the pump's. */
-	#pipe: { ours: number; theirs: number; pumped: Promise<void> } | undefined;
+	/** Of the pipe between the engine and the pump: the engine's end, and the pump's; -1 once closed. */
+	#pipe: { ours: number; theirs: number } | undefined;
 
 	constructor(
 		socket: TLSSocket,
 		readonly name: string,
 	) {
 		this.#socket = socket;
+		// A sender ends before it hears the receipt. During the handshake an end is an end.
+		socket.allowHalfOpen = true;
 		const news = () => {
 			for (const waiter of [...this.#waiters]) waiter();
 		};
@@ -216,13 +252,15 @@ class TlsWire implements Wire {
 
 	sink(): number {
 		const { readEnd, writeEnd } = newPipe();
-		this.#pipe = { ours: writeEnd, theirs: readEnd, pumped: this.#pumpOut(readEnd) };
+		this.#pipe = { ours: writeEnd, theirs: readEnd };
+		void this.#pumpOut(readEnd);
 		return writeEnd;
 	}
 
 	source(): number {
 		const { readEnd, writeEnd } = newPipe();
-		this.#pipe = { ours: readEnd, theirs: writeEnd, pumped: this.#pumpIn(writeEnd) };
+		this.#pipe = { ours: readEnd, theirs: writeEnd };
+		void this.#pumpIn(writeEnd);
 		return readEnd;
 	}
 
@@ -250,9 +288,11 @@ class TlsWire implements Wire {
 		try {
 			for (;;) {
 				const chunk = this.#socket.read() as Buffer | null;
-				if (chunk) await this.#fill(writeEnd, chunk);
-				else if (this.#over) break;
-				else await this.#news(NEVER);
+				// The reader wants no more: what still comes is for drain().
+				if (chunk && !(await this.#fill(writeEnd, chunk))) break;
+				if (chunk) continue;
+				if (this.#over) break;
+				await this.#news(NEVER);
 			}
 		} catch (error) {
 			this.#error ??= error as Error;
@@ -260,15 +300,17 @@ class TlsWire implements Wire {
 		this.#closeTheirs();
 	}
 
-	async #fill(writeEnd: number, chunk: Buffer): Promise<void> {
-		for (let at = 0; at < chunk.length && this.#pipe?.theirs !== -1; ) {
+	/** False: nobody reads the pipe any more. */
+	async #fill(writeEnd: number, chunk: Buffer): Promise<boolean> {
+		for (let at = 0; at < chunk.length; ) {
+			if (this.#pipe?.theirs === -1) return false;
 			const count = write(writeEnd, chunk.subarray(at), chunk.length - at);
 			if (count === -EAGAIN) await ready(writeEnd, EPOLLOUT);
-			// The reader wants no more; the rest is dropped, so that the other side can be told.
-			else if (count === -EPIPE) return;
+			else if (count === -EPIPE) return false;
 			else if (count > 0) at += count;
 			else if (count !== -EINTR) throw callError('cannot fill the pipe behind TLS', count);
 		}
+		return true;
 	}
 
 	breakSink(): void {
@@ -282,7 +324,8 @@ class TlsWire implements Wire {
 
 	async drain(deadline: number): Promise<void> {
 		this.#closeOurs();
-		await this.#pipe?.pumped;
+		// It may be waiting for news, which are for this from now on.
+		this.#closeTheirs();
 		while (!this.#over && Date.now() < deadline) {
 			if (!this.#socket.read()) await this.#news(deadline);
 		}

@@ -1,0 +1,318 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createServer as createPlainServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect as tlsConnect } from 'node:tls';
+import * as assert from 'uvu/assert';
+import type { Incoming, Outgoing } from '../../src/shards/shard.js';
+import { hello, type LinkSettings } from '../../src/transports/handshake.js';
+import { type Limits, receiveOver, sendOver } from '../../src/transports/link.js';
+import { frame } from '../../src/wire/frame.js';
+import { afterwards, mark, unwind } from '../support/cleanup.js';
+import { suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { failureOf, freePort, optionsOf, pattern, readAll, writeAll } from './drive.js';
+
+const test = suite('TLS');
+const PATIENT: Limits = { patienceMillis: 120_000, handshakeMillis: 120_000 };
+
+type Given = Record<string, unknown>;
+
+/** A certificate authority, and certificates by openssl for both sides, and by a CA that nobody trusts. */
+interface Pki {
+	ca: string;
+	server: Given;
+	client: Given;
+	stranger: Given;
+	elsewhere: Given;
+}
+
+let pki: Pki;
+const beforeAll = mark();
+test.before(() => {
+	const folder = temporaryFolder();
+	const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
+	const authority = (name: string) =>
+		openssl(
+			...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
+			...['-subj', `/CN=${name}`, '-keyout', `${name}.key`, '-out', `${name}.pem`],
+		);
+	const certificate = (name: string, signer: string, names: string): Given => {
+		openssl(
+			...['req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', `/CN=${name}`],
+			...['-addext', `subjectAltName=${names}`, '-keyout', `${name}.key`, '-out', `${name}.csr`],
+		);
+		openssl(
+			...['x509', '-req', '-in', `${name}.csr`, '-CA', `${signer}.pem`, '-CAkey', `${signer}.key`],
+			...['-CAcreateserial', '-days', '2', '-copy_extensions', 'copy', '-out', `${name}.pem`],
+		);
+		return { 'tls-cert': join(folder, `${name}.pem`), 'tls-key': join(folder, `${name}.key`) };
+	};
+	authority('ca');
+	authority('otherca');
+	pki = {
+		ca: join(folder, 'ca.pem'),
+		server: certificate('server', 'ca', 'DNS:localhost,IP:127.0.0.1'),
+		client: certificate('client', 'ca', 'DNS:client.example'),
+		stranger: certificate('stranger', 'otherca', 'DNS:localhost'),
+		elsewhere: certificate('elsewhere', 'ca', 'DNS:elsewhere.example'),
+	};
+});
+test.after(() => unwind(beforeAll));
+
+async function sender(given: Given, limits: Limits = {}): Promise<Outgoing> {
+	const outgoing = await sendOver(optionsOf('capture', given), { ...PATIENT, ...limits });
+	afterwards(() => outgoing.close());
+	return outgoing;
+}
+
+async function receiver(given: Given, limits: Limits = {}): Promise<Incoming> {
+	const incoming = await receiveOver(optionsOf('extract', given), { ...PATIENT, ...limits });
+	afterwards(() => incoming.close());
+	return incoming;
+}
+
+async function carry(outgoing: Outgoing, incoming: Incoming): Promise<void> {
+	const sent = outgoing.shards.map((_, i) => pattern((9 << 20) + i, i));
+	const reading = Promise.all(incoming.shards.map(readAll));
+	await Promise.all(outgoing.shards.map((shard, i) => writeAll(shard, sent[i]!)));
+	const received = outgoing.received();
+	for (const [i, bytes] of (await reading).entries()) assert.ok(bytes.equals(sent[i]!), `shard ${i}`);
+	await incoming.acknowledge();
+	assert.equal(await received, { silent: false });
+}
+
+const tcp = async () => `tcp://127.0.0.1:${await freePort()}`;
+const server = () => ({ ...pki.server, 'tls-ca': pki.ca });
+const client = () => ({ ...pki.client, 'tls-ca': pki.ca });
+
+const places: [what: string, address: () => Promise<string> | string][] = [
+	['an IP address', tcp],
+	['a name', async () => `tcp://localhost:${await freePort()}`],
+	['a UNIX socket', () => `unix:${join(temporaryFolder(), 'socket')}`],
+];
+for (const [what, where] of places) {
+	for (const listens of ['receiver', 'sender']) {
+		test(`three shards to ${what}; the ${listens} listens`, async () => {
+			const address = await where();
+			const at = { listen: [address], shards: '3', ...server() };
+			const to = { connect: [address], shards: '3', ...client() };
+			const [outgoing, incoming] = await Promise.all([
+				sender(listens === 'sender' ? at : to),
+				receiver(listens === 'sender' ? to : at),
+			]);
+			await carry(outgoing, incoming);
+		});
+	}
+}
+
+test('a token, and no certificate of the client’s, where the listener names no CA', async () => {
+	const address = await tcp();
+	const [incoming, outgoing] = await Promise.all([
+		receiver({ listen: [address], ...pki.server }),
+		sender({ connect: [address], 'tls-ca': pki.ca }),
+	]);
+	await carry(outgoing, incoming);
+});
+
+test('the first bytes come before the last are written', async () => {
+	const address = await tcp();
+	const [incoming, outgoing] = await Promise.all([
+		receiver({ listen: [address], ...server() }),
+		sender({ connect: [address], ...client() }),
+	]);
+	const reading = readAll(incoming.shards[0]!);
+	for (let i = 0; i < 20; i++) {
+		await writeAll(outgoing.shards[0]!, Buffer.from('a little'));
+		await sleep(10);
+	}
+	const received = outgoing.received();
+	assert.is(String(await reading), 'a little'.repeat(20));
+	await incoming.acknowledge();
+	await received;
+});
+
+const refusedClients: [what: string, given: () => Given, reason: RegExp][] = [
+	['without a certificate', () => ({ 'tls-ca': pki.ca }), /refuses: a certificate is needed here/],
+	[
+		'with a certificate of another CA',
+		() => ({ ...pki.stranger, 'tls-ca': pki.ca }),
+		/refuses: the certificate is not accepted \(.*--tls-ca/,
+	],
+	['that does not know the CA', () => pki.client, /no TLS with tcp:.*(self-signed|unable to)/],
+	['without TLS', () => ({}), /refuses: TLS is needed here: give --tls-cert/],
+];
+for (const [what, given, reason] of refusedClients) {
+	test(`a client ${what} is refused, and the right one is taken after it`, async () => {
+		const address = await tcp();
+		const incoming = receiver({ listen: [address], ...server() });
+		const error = await failureOf(sender({ connect: [address], ...given() }, { patienceMillis: 20_000 }));
+		assert.match(`${error.message} ${(error.cause as Error | undefined)?.message}`, reason);
+		const outgoing = await sender({ connect: [address], ...client() });
+		await carry(outgoing, await incoming);
+	});
+}
+
+test('a listener whose certificate is for another host is not trusted', async () => {
+	const address = await tcp();
+	const incoming = receiver({ listen: [address], ...pki.elsewhere });
+	const error = await failureOf(sender({ connect: [address], ...client() }));
+	assert.match(error.message, /no TLS with tcp:.*127\.0\.0\.1/);
+	const host = `tcp://localhost:${address.split(':')[2]}`;
+	assert.match((await failureOf(sender({ connect: [host], ...client() }))).message, /elsewhere\.example/);
+	await endListener(address, incoming);
+});
+
+test('a listener of another CA is not trusted', async () => {
+	const address = `tcp://localhost:${await freePort()}`;
+	const incoming = receiver({ listen: [address], ...pki.stranger });
+	const error = await failureOf(sender({ connect: [address], ...client() }));
+	assert.match(error.message, /no TLS with tcp:.*unable to (get|verify)/);
+	await endListener(address, incoming);
+});
+
+/** Lets a listener that is still waiting have what it waits for, so that nothing stays. */
+async function endListener(address: string, incoming: Promise<Incoming>): Promise<void> {
+	const port = Number(address.split(':')[2]);
+	const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+	afterwards(() => socket.destroy());
+	const settings = { shards: 1, sends: true, stallMillis: 0 } as LinkSettings;
+	socket.write(frame(hello(settings, Buffer.alloc(16), 0)));
+	await incoming;
+}
+
+test('TLS to a listener without it is an error that says so', async () => {
+	const address = await tcp();
+	const incoming = receiver({ listen: [address] });
+	const error = await failureOf(sender({ connect: [address], ...client() }));
+	assert.match(error.message, /does not speak TLS; give --tls-cert, --tls-key and --tls-ca on both sides/);
+	await carry(await sender({ connect: [address] }), await incoming);
+});
+
+test('TLS 1.2 is not spoken', async () => {
+	const address = await tcp();
+	const incoming = receiver({ listen: [address], ...server() });
+	const port = Number(address.split(':')[2]);
+	const ca = readFileSync(pki.ca);
+	const failure = await new Promise<Error>((resolve, reject) => {
+		const attempt = () => {
+			const socket = tlsConnect({ port, host: '127.0.0.1', ca, maxVersion: 'TLSv1.2' });
+			socket.on('secureConnect', () => reject(new Error('it was spoken')));
+			socket.on('error', (error: NodeJS.ErrnoException) => {
+				if (error.code === 'ECONNREFUSED') setTimeout(attempt, 50);
+				else resolve(error);
+			});
+		};
+		attempt();
+	});
+	assert.match(failure.message, /protocol version|alert/i);
+	await carry(await sender({ connect: [address], ...client() }), await incoming);
+});
+
+test('a client that connects and says nothing is closed in time', async () => {
+	const address = await tcp();
+	const incoming = receiver({ listen: [address], ...server() }, { handshakeMillis: 2000 });
+	const port = Number(address.split(':')[2]);
+	await sleep(200);
+	const { connect } = await import('node:net');
+	const silent = connect({ port, host: '127.0.0.1' });
+	afterwards(() => silent.destroy());
+	silent.on('error', () => {}).resume();
+	await new Promise((resolve) => silent.once('close', resolve));
+	await Promise.all([incoming, sender({ connect: [address], ...client() })]);
+});
+
+async function linked(given: Given = {}): Promise<[Outgoing, Incoming]> {
+	const address = await tcp();
+	return await Promise.all([
+		sender({ connect: [address], ...client(), ...given }),
+		receiver({ listen: [address], ...server(), ...given }),
+	]);
+}
+
+test('the receiver’s reason reaches a sender in the middle of its writing', async () => {
+	const [outgoing, incoming] = await linked({ shards: '2' });
+	const writing = failureOf(writeAll(outgoing.shards[1]!, Buffer.alloc(64 << 20)));
+	await sleep(300);
+	await incoming.close(new Error('cannot write pages-1.img: no space left'));
+	const error = await outgoing.explain!(await writing);
+	assert.match(error.message, /^the receiver at tcp:.* says: cannot write pages-1.img: no space left$/);
+});
+
+test('a receiver that goes without a word is an error that names it', async () => {
+	const [outgoing, incoming] = await linked();
+	const received = failureOf(outgoing.received());
+	await readAll(incoming.shards[0]!);
+	await incoming.close();
+	assert.match((await received).message, /tcp:.*(closed the connection before|broke)/);
+});
+
+test('a sender that goes in the middle is an end that comes too early, not a wait', async () => {
+	const [outgoing, incoming] = await linked();
+	const reading = readAll(incoming.shards[0]!);
+	await writeAll(outgoing.shards[0]!, Buffer.alloc(100_000));
+	await outgoing.close();
+	assert.ok((await reading).length <= 100_000);
+});
+
+test('a pump holds little of a stream that nobody reads', async () => {
+	const [outgoing, incoming] = await linked();
+	const shard = outgoing.shards[0]!;
+	let written = 0;
+	const writing = (async () => {
+		for (let i = 0; i < 256; i++) {
+			await writeAll(shard, Buffer.alloc(1 << 20));
+			written++;
+		}
+	})();
+	await sleep(3000);
+	const stuck = written;
+	assert.ok(stuck < 100, `${stuck} MiB went out though nobody read`);
+	const reading = readAll(incoming.shards[0]!);
+	await writing;
+	const received = outgoing.received();
+	assert.is((await reading).length, 256 << 20);
+	await incoming.acknowledge();
+	await received;
+});
+
+const wrong: [what: string, given: () => Given, expected: RegExp][] = [
+	['a listener without a certificate', () => ({ listen: ['unix:/x'], 'tls-ca': pki.ca }), /needs --tls-cert/],
+	[
+		'a certificate without its key',
+		() => ({ connect: ['unix:/x'], 'tls-cert': pki.ca }),
+		/--tls-cert and --tls-key belong together/,
+	],
+	[
+		'a file that is not there',
+		() => ({ connect: ['unix:/x'], 'tls-ca': '/nonexistent' }),
+		/--tls-ca cannot be read/,
+	],
+	[
+		'a file that is no certificate',
+		() => ({ connect: ['unix:/x'], 'tls-ca': pki.server['tls-key'] }),
+		/--tls-ca/,
+	],
+];
+for (const [what, given, expected] of wrong) {
+	test(`${what} is an error at once`, async () => {
+		assert.match((await failureOf(sender(given(), { patienceMillis: 100 }))).message, expected);
+	});
+}
+
+test('a server that takes connections and does not speak is given up', async () => {
+	const silent = createPlainServer(() => {});
+	const sockets = new Set<{ destroy(): void }>();
+	silent.on('connection', (socket) => sockets.add(socket));
+	await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+	afterwards(() => {
+		for (const socket of sockets) socket.destroy();
+		silent.close();
+	});
+	const { port } = silent.address() as { port: number };
+	const given = { connect: [`tcp://127.0.0.1:${port}`], ...client() };
+	assert.match((await failureOf(sender(given, { patienceMillis: 500 }))).message, /no TLS with tcp:.*silent/);
+});
+
+test.run();
