@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { fcntl, pipe2, socket } from '../../src/libc/calls.js';
-import { AF_UNIX, F_GETFL, O_CLOEXEC, O_NONBLOCK } from '../../src/libc/constants.js';
+import { AF_UNIX, F_GETFL, F_SETFL, O_CLOEXEC, O_NONBLOCK } from '../../src/libc/constants.js';
 import { acceptUnix, connectUnix, listenUnix } from '../../src/libc/unix-socket.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
@@ -88,13 +88,12 @@ test('a pipe, a socket and a file carry a capture, each under its name', async (
 	const { readEnd, writeEnd } = pipe();
 	const [ours, theirs] = connectedPair();
 	const fd = owned(openSync(path, 'w'));
-	const { names } = await run(['capture', '3,4,5'], ['ignore', 'ignore', 'inherit', writeEnd, theirs, fd]);
-	assert.equal(names, ['shard fd 3', 'shard fd 4', 'shard fd 5']);
+	const { result } = start(['capture', '3,4,5'], ['ignore', 'ignore', 'inherit', writeEnd, theirs, fd]);
 	closeSync(writeEnd);
-	assert.is(readFileSync(readEnd, 'utf8'), 'through shard fd 3');
-	const bytes = Buffer.alloc(100);
-	assert.is(bytes.toString('utf8', 0, readSync(ours, bytes)), 'through shard fd 4');
-	assert.is(readSync(ours, bytes), 0, 'and then the end, though another process holds the socket as well');
+	assert.is(await readToEnd(readEnd), 'through shard fd 3');
+	// It ends, though another process (this one) holds the socket as well.
+	assert.is(await readToEnd(ours), 'through shard fd 4');
+	assert.equal((await result).names, ['shard fd 3', 'shard fd 4', 'shard fd 5']);
 	assert.is(readFileSync(path, 'utf8'), 'through shard fd 5');
 });
 
@@ -140,7 +139,13 @@ test('a reader sees the end when the stream is out, not when the process ends', 
 	await result;
 });
 
+function setBlocking(fd: number): void {
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) & ~O_NONBLOCK);
+}
+
+/** By a process of its own: the descriptors of the test's wait, or do not, as they are made. */
 async function readToEnd(fd: number): Promise<string> {
+	setBlocking(fd);
 	const cat = spawn('cat', { stdio: [fd, 'pipe', 'inherit'] });
 	afterwards(() => cat.kill('SIGKILL'));
 	let text = '';
@@ -149,8 +154,13 @@ async function readToEnd(fd: number): Promise<string> {
 }
 
 test('a pipe that waits waits again afterwards, for those who share it', async () => {
-	const { writeEnd } = pipe();
-	await run(['capture', '3'], ['ignore', 'ignore', 'inherit', writeEnd]);
+	const { readEnd, writeEnd } = pipe();
+	const { result } = start(['capture', '3'], ['ignore', 'ignore', 'inherit', writeEnd]);
+	const reader = spawn('head', ['-c', String('through shard fd 3'.length)], {
+		stdio: [readEnd, 'ignore', 'inherit'],
+	});
+	afterwards(() => reader.kill('SIGKILL'));
+	assert.is((await result).error, undefined);
 	assert.is(fcntl(writeEnd, F_GETFL, 0) & O_NONBLOCK, 0);
 	assert.match(await refusal(['capture', '3,9'], ['ignore', 'ignore', 'inherit', writeEnd]), /fd 9/);
 	assert.is(fcntl(writeEnd, F_GETFL, 0) & O_NONBLOCK, 0);
