@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Options } from '../cli/options.js';
 import { describeError, UsageError } from '../errors.js';
+import { ECONNRESET, EPIPE } from '../libc/errno.js';
 import { makeLog } from '../log.js';
 import { link } from '../proto/messages.js';
 import type { Incoming, Outgoing, Shard } from '../shards/shard.js';
@@ -26,7 +27,7 @@ const PATIENCE_MILLIS = 30_000;
 const ALIVE_MILLIS = 5000;
 const QUICKEST_ALIVE_MILLIS = 100;
 /** For hearing what had come before a silence was noticed. */
-const GRACE_MILLIS = 50;
+const GRACE_MILLIS = 100;
 /** A receiver that failed drops what still comes for so long, until the sender has heard it. */
 const DRAIN_MILLIS = 5000;
 
@@ -175,8 +176,10 @@ class Sender implements Outgoing {
 	}
 
 	async explain(error: Error): Promise<Error> {
-		if (!this.#failure)
-			await Promise.race([this.#settled, sleep(FAREWELL_MILLIS, undefined, { ref: false })]);
+		// A connection that broke has a reason that may be on its way; other errors are most often of this side's making.
+		const { errno } = error as { errno?: number };
+		const millis = errno === EPIPE || errno === ECONNRESET ? FAREWELL_MILLIS : GRACE_MILLIS;
+		if (!this.#failure) await Promise.race([this.#settled, sleep(millis, undefined, { ref: false })]);
 		return this.#failure ?? error;
 	}
 
