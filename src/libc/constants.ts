@@ -63,6 +63,7 @@ export const EPOLLOUT = 4;
 export const EPOLLERR = 8;
 export const EPOLLHUP = 16;
 export const EPOLLONESHOT = 1 << 30;
+export const EPOLLET = 1 << 31;
 
 export const CLOCK_MONOTONIC = 1;
 export const RLIMIT_NOFILE = 7;

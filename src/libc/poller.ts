@@ -6,22 +6,14 @@
  * waits again only if the call says EAGAIN.
  */
 import koffi from 'koffi';
-import {
-	buffer,
-	close,
-	epollCreate1,
-	epollCtl,
-	epollWait,
-	read,
-	timerfdCreate,
-	timerfdSettime,
-} from './calls.js';
+import { buffer, close, epollCreate1, epollCtl, epollWait, timerfdCreate, timerfdSettime } from './calls.js';
 import {
 	CLOCK_MONOTONIC,
 	EPOLL_CTL_ADD,
 	EPOLL_CTL_DEL,
 	EPOLL_CTL_MOD,
 	EPOLLERR,
+	EPOLLET,
 	EPOLLHUP,
 	EPOLLIN,
 	EPOLLONESHOT,
@@ -55,7 +47,8 @@ class Poller {
 	readonly #waiting = new Map<number, Waiters>();
 	/** Descriptors that the kernel's set holds, so that the usual call for each is the right one. */
 	readonly #known = new Set<number>();
-	readonly #timers: Timer[] = [];
+	readonly #timers = new Map<number, Timer>();
+	readonly #idleTimers: Timer[] = [];
 	#active = 0;
 	#handle: { ref(): unknown; unref(): unknown } | undefined;
 
@@ -119,12 +112,30 @@ class Poller {
 	}
 
 	/** Resolves after about `micros` microseconds: libuv's timers count whole milliseconds, an age for a pipe. */
-	async pause(micros: number): Promise<void> {
-		const timer = this.#timers.pop() ?? new Timer();
-		timer.start(micros);
-		await this.until(timer.fd, EPOLLIN);
-		timer.clear();
-		this.#timers.push(timer);
+	pause(micros: number): Promise<void> {
+		return new Promise((resolve) => {
+			const timer = this.#idleTimers.pop() ?? this.#newTimer();
+			timer.start(micros, resolve);
+			this.#active++;
+			if (this.#active === 1) this.#watch();
+		});
+	}
+
+	/** A timer stays in the kernel's set: starting it again is all that a pause takes. */
+	#newTimer(): Timer {
+		const timer = new Timer();
+		this.#event.writeUInt32LE((EPOLLIN | EPOLLET) >>> 0, 0);
+		this.#event.writeInt32LE(timer.fd, EVENT_DATA);
+		must(epollCtl(this.#epoll, EPOLL_CTL_ADD, timer.fd, this.#event), 'cannot wait for a timer');
+		this.#timers.set(timer.fd, timer);
+		return timer;
+	}
+
+	#ring(timer: Timer): void {
+		this.#idleTimers.push(timer);
+		this.#active--;
+		if (this.#active === 0) this.#handle?.unref();
+		timer.ring();
 	}
 
 	#forget(fd: number): void {
@@ -176,7 +187,11 @@ class Poller {
 
 	#wake(fd: number, events: number): void {
 		const waiters = this.#waiting.get(fd);
-		if (!waiters) return;
+		if (!waiters) {
+			const timer = this.#timers.get(fd);
+			if (timer) this.#ring(timer);
+			return;
+		}
 		const { input, output } = waiters;
 		const wakeInput = input && events & (EPOLLIN | FAILED) ? input : undefined;
 		const wakeOutput = output && events & (EPOLLOUT | FAILED) ? output : undefined;
@@ -189,21 +204,24 @@ class Poller {
 	}
 }
 
-/** A timerfd: {@link Poller.pause} keeps them for the next pause. */
+/** A timerfd: setting it clears what it had to say before. */
 class Timer {
 	readonly fd = must(timerfdCreate(CLOCK_MONOTONIC, O_NONBLOCK | O_CLOEXEC), 'cannot create a timer');
 	/** struct itimerspec: an interval (none) and the time until it goes off, each as seconds and nanoseconds. */
 	readonly #spec = buffer(32);
-	readonly #count = buffer(8);
+	#resolve: (() => void) | undefined;
 
-	start(micros: number): void {
-		this.#spec.writeBigInt64LE(BigInt(Math.floor(micros / 1e6)), 16);
-		this.#spec.writeBigInt64LE(BigInt(Math.max(1, Math.floor((micros % 1e6) * 1000))), 24);
+	start(micros: number, resolve: () => void): void {
+		this.#resolve = resolve;
+		this.#spec.writeInt32LE(Math.floor(micros / 1e6), 16);
+		this.#spec.writeInt32LE(Math.max(1, Math.floor((micros % 1e6) * 1000)), 24);
 		must(timerfdSettime(this.fd, 0, this.#spec, null), 'cannot start a timer');
 	}
 
-	clear(): void {
-		read(this.fd, this.#count, 8);
+	ring(): void {
+		const resolve = this.#resolve;
+		this.#resolve = undefined;
+		resolve?.();
 	}
 }
 

@@ -4,18 +4,13 @@
  */
 import type { StreamSummary } from '../capture/capture.js';
 import { PAGE } from '../libc/constants.js';
-import { EAGAIN } from '../libc/errno.js';
-import { bytesWaiting, pipeSize } from '../libc/pipes.js';
-import { poller } from '../libc/poller.js';
-import { LARGE, ShardReader } from '../shards/reader.js';
+import { ShardReader } from '../shards/reader.js';
 import type { Shard } from '../shards/shard.js';
 import type { Stop } from '../stop.js';
 import type { FileWriter, Store } from '../stores/store.js';
 import type { Marker } from '../wire/marker.js';
 import { Order } from '../wire/order.js';
 
-/** While the sender fills the pipe, in microseconds: to take each page as it comes is to fight it for the pipe's lock. */
-const GATHER_MICROS = 100;
 /** Fewer bytes than this are copied: pages that hold little are not worth keeping. */
 const WORTH_MOVING = 4 * PAGE;
 
@@ -30,7 +25,11 @@ export async function load(shards: readonly Shard[], store: Store, stop: Stop): 
 		store,
 		stop,
 	);
-	await loader.run();
+	try {
+		await loader.run();
+	} finally {
+		for (const reader of loader.readers) reader.close();
+	}
 	return {
 		shards: loader.readers.map(({ bytes, last }) => ({
 			bytes,
@@ -118,73 +117,47 @@ class Loader {
 		return writer;
 	}
 
-	/** Undefined where everything was there already. */
+	/** Takes the `bytes` behind a marker; undefined where everything was there already. */
 	#payload(reader: ShardReader, writer: FileWriter, bytes: number): Promise<void> | undefined {
-		const movable = writer.expect(bytes) && reader.isPipe;
+		const movable = writer.expect(bytes);
 		const buffered = reader.takeBuffered(bytes);
 		const appended = buffered.length ? writer.append(buffered) : undefined;
-		if (buffered.length === bytes) return appended;
-		return this.#rest(reader, writer, bytes - buffered.length, movable, appended);
+		const left = bytes - buffered.length;
+		if (appended) return appended.then(() => this.#rest(reader, writer, left, movable));
+		const taken = movable ? move(reader, writer, left) : 0;
+		return taken === left ? undefined : this.#rest(reader, writer, left - taken, movable);
 	}
 
-	async #rest(
-		reader: ShardReader,
-		writer: FileWriter,
-		bytes: number,
-		movable: boolean,
-		before: Promise<void> | undefined,
-	): Promise<void> {
-		await before;
+	async #rest(reader: ShardReader, writer: FileWriter, bytes: number, movable: boolean): Promise<void> {
 		for (let left = bytes; left > 0; ) {
-			const moved =
-				movable && left >= LARGE
-					? await this.#move(reader, writer, left)
-					: await this.#copy(reader, writer, left);
-			left -= moved;
+			if (movable) left -= move(reader, writer, left);
+			if (movable && Math.min(left, reader.movable) >= WORTH_MOVING) await writer.whenRoom();
+			else if (left > 0) left -= await this.#copy(reader, writer, left);
 		}
-	}
-
-	async #move(reader: ShardReader, writer: FileWriter, left: number): Promise<number> {
-		const waiting = await gathered(reader, left);
-		if (waiting < WORTH_MOVING) return this.#copy(reader, writer, left);
-		const moved = writer.move(reader.fd, Math.min(left, waiting));
-		if (moved === -EAGAIN) {
-			await writer.whenRoom();
-			return 0;
-		}
-		reader.moved(moved);
-		return moved;
 	}
 
 	async #copy(reader: ShardReader, writer: FileWriter, left: number): Promise<number> {
-		let bytes = reader.tryRead(left);
-		while (!bytes) {
-			await reader.more();
-			bytes = reader.tryRead(left);
+		const bytes = reader.tryRead(left);
+		if (bytes) {
+			const { length } = bytes;
+			await writer.append(bytes);
+			return length;
 		}
-		if (bytes.length === 0) throw reader.cut();
-		const { length } = bytes;
-		await writer.append(bytes);
-		return length;
+		await reader.more();
+		return 0;
 	}
 }
 
-/**
- * Waits while less than half a pipe of the `left` bytes has come and more is coming; returns the bytes that wait. 0: the
- * input may be at its end.
- */
-async function gathered(reader: ShardReader, left: number): Promise<number> {
-	const enough = Math.min(left, pipeSize(reader.fd) >> 1);
-	let waiting = bytesWaiting(reader.fd);
-	if (waiting === 0) {
-		await reader.more();
-		waiting = bytesWaiting(reader.fd);
+/** Moves what is there by reference, as far as that is worth it; how many bytes. */
+function move(reader: ShardReader, writer: FileWriter, bytes: number): number {
+	let left = bytes;
+	while (left >= WORTH_MOVING) {
+		const here = Math.min(reader.movable, left);
+		if (here < WORTH_MOVING) break;
+		const moved = writer.move(reader.movableFrom, here);
+		if (moved <= 0) break;
+		reader.moved(moved);
+		left -= moved;
 	}
-	while (waiting > 0 && waiting < enough) {
-		await poller.pause(GATHER_MICROS);
-		const now = bytesWaiting(reader.fd);
-		if (now === waiting) break;
-		waiting = now;
-	}
-	return waiting;
+	return bytes - left;
 }

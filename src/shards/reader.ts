@@ -1,13 +1,14 @@
 /**
  * One shard of a stream that is read: markers, and the payload behind some of them.
  *
- * Small records are read many at a time. A large payload stays in the pipe, for a store to take by reference; what a read of
- * markers had taken of it before is handed over as bytes.
+ * What a pipe holds is first moved, all of it and by reference, into a pipe of our own: everything further happens there,
+ * where nobody else takes the lock. Reading markers from the sender's pipe while the sender fills it costs more than all the
+ * rest, because both spin for that lock; so the sender is also given the time to fill its pipe.
  */
-import { fcntl, read } from '../libc/calls.js';
-import { F_GETPIPE_SZ } from '../libc/constants.js';
+import { close, fcntl, read, splice } from '../libc/calls.js';
+import { F_GETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
-import { enlargePipe } from '../libc/pipes.js';
+import { enlargePipe, LARGEST_PIPE, makePipe } from '../libc/pipes.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import type { Stop } from '../stop.js';
 import { PREFIX_BYTES } from '../wire/frame.js';
@@ -17,35 +18,40 @@ import type { Shard } from './shard.js';
 
 /** Read at a time while records are small. */
 const MANY = 64 << 10;
-/** Markers before a payload that is worth moving: what is read beyond them is copied, and shifts it within its pages. */
+/** The least that a marker with a payload has: what is read beyond it is copied, and shifts the payload in its pages. */
 const FEW = 4;
 /** Payloads from this size on are moved. */
 export const LARGE = 16 << 10;
+/** Time for a sender to fill its pipe, in microseconds: a fast one needs about as much for 1 MiB, a slow one is waited for. */
+const SHORTEST_PAUSE = 20;
+const FIRST_PAUSE = 60;
+const LONGEST_PAUSE = 250;
 
 export class ShardReader {
 	readonly name: string;
-	readonly fd: number;
-	/** Bytes that were read, markers and payload. */
+	/** Bytes that came, markers and payload. */
 	bytes = 0;
 	/** When the last byte came, as performance.now() has it. */
 	last = 0;
-	/** A pipe's bytes can be moved; of sockets too, but of them nobody can tell how many there are. */
-	readonly isPipe: boolean;
 	readonly #buffer = Buffer.allocUnsafeSlow(MANY + PREFIX_BYTES + MOST_MESSAGE_BYTES);
 	#from = 0;
 	#to = 0;
 	#ended = false;
 	/** The last payload was large: the next one probably is. */
 	#large = false;
+	/** Bytes of the last marker before a payload: the next one has as many, or one more. */
+	#usual = PREFIX_BYTES + FEW;
+	readonly #fd: number;
+	/** Of a shard that is a pipe: the pipe of our own. */
+	readonly #staging: Staging | undefined;
 
 	constructor(
 		readonly shard: Shard,
 		readonly stop: Stop,
 	) {
 		this.name = shard.name;
-		this.fd = shard.fd;
-		this.isPipe = fcntl(shard.fd, F_GETPIPE_SZ, 0) > 0;
-		if (this.isPipe) enlargePipe(shard.fd);
+		this.#fd = shard.fd;
+		if (fcntl(shard.fd, F_GETPIPE_SZ, 0) > 0) this.#staging = new Staging(shard.fd, enlargePipe(shard.fd));
 	}
 
 	/** The next marker if it is there; 'end' at the end of input; undefined: {@link more} has to be waited for. */
@@ -53,26 +59,28 @@ export class ShardReader {
 		for (;;) {
 			const marker = this.#parse();
 			if (marker) return marker;
-			if (this.#ended) {
-				if (this.#from === this.#to) return 'end';
-				throw new Error(
-					`${this.name} ends in the middle of a marker: its sender died, or the stream was cut`,
-				);
-			}
-			if (!this.#fill()) return undefined;
+			if (this.#fill()) continue;
+			if (!this.#ended) return undefined;
+			if (this.#from === this.#to) return 'end';
+			throw new Error(`${this.name} ends in the middle of a marker: its sender died, or the stream was cut`);
 		}
 	}
 
 	/** Resolves when there may be more to read. */
 	async more(): Promise<void> {
-		this.stop.check();
-		const { stallMillis } = this.shard;
-		const timer = stallMillis ? setTimeout(() => this.stop.fail(silent(this.shard)), stallMillis) : undefined;
-		const release = this.stop.onFail(() => poller.interrupt(this.fd));
-		await poller.until(this.fd, EPOLLIN);
-		release();
-		clearTimeout(timer);
-		this.stop.check();
+		const staging = this.#staging;
+		if (!staging) return this.#readable();
+		await staging.letFill();
+		for (;;) {
+			const came = staging.fill();
+			if (came === -EAGAIN) {
+				await this.#readable();
+				await staging.letFill();
+			} else if (came >= 0) {
+				this.#count(came);
+				return;
+			} else if (came !== -EINTR) throw this.#error(came);
+		}
 	}
 
 	/** Up to `bytes` of payload that were read already; they are gone with the next call here. */
@@ -83,28 +91,38 @@ export class ShardReader {
 		return taken;
 	}
 
-	/** Reads up to `bytes` of payload into memory that the next call reuses; undefined: there is none yet. */
+	/** Reads up to `bytes` of payload into memory that the next call reuses; undefined: {@link more} has to be waited for. */
 	tryRead(bytes: number): Buffer | undefined {
 		const buffered = this.takeBuffered(bytes);
 		if (buffered.length) return buffered;
 		// Beyond the payload of a small file there are more records: they come with it.
-		if (bytes >= MANY || this.#large) {
+		if (bytes < MANY && !this.#large) {
+			if (this.#fill()) return this.takeBuffered(bytes);
+		} else {
 			const got = this.#read(0, Math.min(bytes, MANY));
-			if (got === undefined) return undefined;
-			return this.#buffer.subarray(0, got);
+			if (got) return this.#buffer.subarray(0, got);
 		}
-		return this.#fill() ? this.takeBuffered(bytes) : undefined;
+		if (this.#ended) throw this.#cut();
+		return undefined;
 	}
 
-	/** Counts payload that a store moved by itself. */
+	/** Bytes of payload that {@link movableFrom} holds, to be moved by reference; 0 where a shard is no pipe. */
+	get movable(): number {
+		return this.#from === this.#to ? (this.#staging?.bytes ?? 0) : 0;
+	}
+
+	/** The pipe that they are moved from. */
+	get movableFrom(): number {
+		return this.#staging!.readEnd;
+	}
+
+	/** Takes note of `bytes` that a store moved. */
 	moved(bytes: number): void {
-		this.bytes += bytes;
-		this.last = performance.now();
+		this.#staging!.bytes -= bytes;
 	}
 
-	/** The payload ended before it was whole. */
-	cut(): Error {
-		return new Error(`${this.name} ends in the middle of a file: its sender died, or the stream was cut`);
+	close(): void {
+		this.#staging?.close();
 	}
 
 	#parse(): Marker | undefined {
@@ -121,7 +139,10 @@ export class ShardReader {
 		const start = this.#from + PREFIX_BYTES;
 		this.#from = start + length;
 		const marker = decodeMarker(this.#buffer.subarray(start, this.#from), this.name);
-		if (marker.kind === 'data') this.#large = this.isPipe && marker.bytes >= LARGE;
+		if (marker.kind === 'data') {
+			this.#large = this.#staging !== undefined && marker.bytes >= LARGE;
+			this.#usual = PREFIX_BYTES + length;
+		}
 		return marker;
 	}
 
@@ -134,29 +155,112 @@ export class ShardReader {
 			this.#from = 0;
 		}
 		const got = this.#read(this.#to, this.#wanted());
-		if (got === undefined) return false;
 		this.#to += got;
-		return true;
+		return got > 0;
 	}
 
 	/** Where payloads are large: no more than the next marker, so that their pages stay whole. */
 	#wanted(): number {
 		if (!this.#large) return MANY;
 		const have = this.#to - this.#from;
-		if (have < PREFIX_BYTES) return PREFIX_BYTES + FEW - have;
+		if (have < PREFIX_BYTES) return Math.max(PREFIX_BYTES, this.#usual) - have;
 		return PREFIX_BYTES + this.#buffer.readUInt32LE(this.#from) - have;
 	}
 
-	#read(at: number, bytes: number): number | undefined {
+	/** Bytes read into the buffer at `at`; 0: nothing is there, or the end. */
+	#read(at: number, bytes: number): number {
+		const staging = this.#staging;
+		const most = staging ? Math.min(bytes, staging.bytes) : bytes;
+		if (staging && most === 0) {
+			this.#ended = staging.ended;
+			return 0;
+		}
 		for (;;) {
-			const got = read(this.fd, at ? this.#buffer.subarray(at) : this.#buffer, bytes);
+			const from = staging ? staging.readEnd : this.#fd;
+			const got = read(from, at ? this.#buffer.subarray(at) : this.#buffer, most);
 			if (got === -EINTR) continue;
-			if (got === -EAGAIN) return undefined;
-			if (got < 0) throw callError(`cannot read the image from ${this.name}`, got);
-			if (got === 0) this.#ended = true;
-			else this.moved(got);
+			if (got === -EAGAIN) return 0;
+			if (got < 0) throw this.#error(got);
+			if (staging) staging.bytes -= got;
+			else if (got === 0) this.#ended = true;
+			else this.#count(got);
 			return got;
 		}
+	}
+
+	#count(bytes: number): void {
+		if (bytes) this.last = performance.now();
+		this.bytes += bytes;
+	}
+
+	async #readable(): Promise<void> {
+		this.stop.check();
+		const { stallMillis } = this.shard;
+		const timer = stallMillis ? setTimeout(() => this.stop.fail(silent(this.shard)), stallMillis) : undefined;
+		const release = this.stop.onFail(() => poller.interrupt(this.#fd));
+		await poller.until(this.#fd, EPOLLIN);
+		release();
+		clearTimeout(timer);
+		this.stop.check();
+	}
+
+	#cut(): Error {
+		return new Error(`${this.name} ends in the middle of a file: its sender died, or the stream was cut`);
+	}
+
+	#error(result: number): Error {
+		return callError(`cannot read the image from ${this.name}`, result);
+	}
+}
+
+/** What was taken out of a sender's pipe and not read yet. */
+class Staging {
+	readonly readEnd: number;
+	bytes = 0;
+	ended = false;
+	readonly #writeEnd: number;
+	#pause = FIRST_PAUSE;
+	/** The sender is fast: it is filling its pipe at this moment. */
+	#busy = false;
+
+	constructor(
+		readonly source: number,
+		readonly size: number,
+	) {
+		const made = makePipe();
+		if (typeof made === 'number') throw callError('cannot make a pipe for reading a shard', made);
+		({ readEnd: this.readEnd, writeEnd: this.#writeEnd } = made);
+		enlargePipe(this.readEnd, size);
+	}
+
+	/** Leaves a sender that is at work alone for a while. */
+	async letFill(): Promise<void> {
+		if (this.#busy) await poller.pause(this.#pause);
+	}
+
+	/** Takes everything that the sender's pipe holds: how many bytes, 0 at the end, or negative errno. */
+	fill(): number {
+		const came = splice(
+			this.source,
+			null,
+			this.#writeEnd,
+			null,
+			LARGEST_PIPE,
+			SPLICE_F_MOVE | SPLICE_F_NONBLOCK,
+		);
+		if (came === 0) this.ended = true;
+		if (came === -EAGAIN) this.#busy = true;
+		if (came <= 0) return came;
+		this.bytes += came;
+		this.#busy = came >= this.size >> 3;
+		if (came >= this.size - (this.size >> 2)) this.#pause = Math.max(SHORTEST_PAUSE, this.#pause * 0.9);
+		else if (came < this.size >> 1) this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 1.1);
+		return came;
+	}
+
+	close(): void {
+		close(this.readEnd);
+		close(this.#writeEnd);
 	}
 }
 
