@@ -10,7 +10,7 @@ import yargs from 'yargs';
 import { StandInDump, StandInRestore } from '../support/stand-in.js';
 
 const options = await yargs(process.argv.slice(2))
-	.options({ stream: { type: 'boolean', demandOption: true }, tree: { type: 'number' } })
+	.options({ stream: { type: 'boolean' }, tree: { type: 'number' } })
 	.options({ 'images-dir': { type: 'string', demandOption: true }, 'action-script': { type: 'string' } })
 	.boolean(['restore-detached', 'shell-job'])
 	.strictOptions()

@@ -16,10 +16,15 @@ const SCRIPT_SECONDS = 240;
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 
-/** The shell code below each `## ` heading of a document, by heading; what is before the first one is under ''. */
-export function examplesOf(document: string): Map<string, string> {
+/**
+ * The shell code below each heading of a document, by heading, for headings that start with `mark`; what is before the first
+ * one is under ''.
+ */
+export function examplesOf(document: string, mark = '## '): Map<string, string> {
 	const text = readFileSync(path(`../../${document}`), 'utf8');
-	const sections = text.split(/^## /m).map((section, i) => (i ? section : `\n${section}`));
+	const sections = text
+		.split(new RegExp(`^${mark}`, 'm'))
+		.map((section, i) => (i ? section : `\n${section}`));
 	return new Map(
 		sections.map((section) => [
 			section.slice(0, section.indexOf('\n')),
@@ -51,11 +56,14 @@ export class Stage {
 	/** Of the process that the examples dump. */
 	readonly pid: number;
 
-	constructor() {
+	/** @param criu the path of a real one; otherwise `criu` is a stand-in */
+	constructor(criu?: string) {
 		for (const name of ['bin', 'run', 'srv', 'dumped']) mkdirSync(join(this.folder, name));
 		this.provide('criu-image-streamer', process.execPath, path('../../dist/bin.js'));
 		this.provide('criu-streamer-hook', path('../../scripts/criu-streamer-hook'));
-		this.provide('criu', process.execPath, '--import', import.meta.resolve('tsx'), path('criu.ts'));
+		if (!criu)
+			this.provide('criu', process.execPath, '--import', import.meta.resolve('tsx'), path('criu.ts'));
+		else if (criu.includes('/')) this.provide('criu', criu);
 		for (const [name, size] of Object.entries({ 'core-1': 900, 'pages-1': PAGES_BYTES, 'pages-2': 70_000 }))
 			writeFileSync(join(this.folder, 'dumped', `${name}.img`), randomBytes(size));
 		writeFileSync(join(this.folder, 'dumped', 'inventory.img'), 'inventory');

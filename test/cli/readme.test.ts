@@ -1,0 +1,134 @@
+// The examples of README.md, run as they are written: with a real CRIU where one can run, else with the stand-in.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { findCriu } from '../../examples/find-criu.js';
+import { definitions } from '../../src/cli/options.js';
+import { examplesOf, need, Stage } from '../partners/examples.js';
+import { startS3, startSshd } from '../partners/servers.js';
+import { afterwards } from '../support/cleanup.js';
+import { suite } from '../support/suite.js';
+import { until } from '../support/until.js';
+
+const test = suite('README.md');
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const readme = readFileSync(join(root, 'README.md'), 'utf8');
+/** The code before the first example is what all of them share. */
+const examples = examplesOf('README.md', '### ');
+const criu = findCriu();
+
+/** Runs an example, and checks that the process goes on as it was: it counts on, or all of its image is there. */
+async function run(stage: Stage, heading: string, prepare = ''): Promise<void> {
+	const code = examples.get(heading);
+	assert.ok(code, `README.md has no example ${heading}`);
+	afterwards(() => {
+		// A restored process belongs to nobody here.
+		const pid = Number(
+			existsSync(join(stage.folder, 'pid')) && readFileSync(join(stage.folder, 'pid'), 'utf8'),
+		);
+		if (pid && existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
+	});
+	const count = () => readFileSync(join(stage.folder, 'count'), 'utf8').split('\n').slice(0, -1);
+	const counts = 'echo $PID > pid; until grep -q 3 count; do sleep 0.05; done';
+	await stage.succeeds(`set -o pipefail\n${examples.get('')}${counts}\n${prepare}\n${code}`);
+	if ('path' in criu) {
+		const before = count().length;
+		await until('the process to count on', () => count().length > before + 3);
+		const numbers = count();
+		assert.equal(
+			numbers,
+			numbers.map((_, i) => String(i + 1)),
+		);
+	} else assert.equal(stage.log, ['dumped', 'restored']);
+}
+
+function stage(): Stage {
+	return new Stage('path' in criu ? criu.path : undefined);
+}
+
+test('Compressed, to a file', async () => {
+	need('lz4', 'perl');
+	await run(stage(), 'Compressed, to a file');
+});
+
+test('To another host, over ssh', async () => {
+	need('ssh', 'sshd', 'ssh-keygen', 'perl');
+	const here = stage();
+	await startSshd(here);
+	await run(here, 'To another host, over ssh');
+});
+
+test('To files', async () => {
+	need('perl');
+	const here = stage();
+	await run(here, 'To files');
+	assert.ok(existsSync(join(here.folder, 'images', 'inventory.img')));
+});
+
+test('To S3, in three shards', async () => {
+	need('s3cmd', 'lz4', 'perl');
+	const here = stage();
+	await startS3(here);
+	await run(here, 'To S3, in three shards');
+});
+
+test('With the files of the process', async () => {
+	need('tar', 'perl');
+	const here = stage();
+	const app = join(here.folder, 'srv', 'app');
+	mkdirSync(app);
+	writeFileSync(join(app, 'data'), 'of the process');
+	const heading = 'With the files of the process';
+	const [dump, restore] = examples.get(heading)!.split('mkfifo files\n');
+	examples.set(heading, `${dump}rm /srv/app/data\nmkfifo files\n${restore}`);
+	await run(here, heading);
+	assert.is(readFileSync(join(app, 'data'), 'utf8'), 'of the process');
+});
+
+test('no example is left out', () => {
+	assert.is(examples.size, 6);
+});
+
+test('every option is in the table', () => {
+	const table = readme.slice(readme.indexOf('## Options'), readme.indexOf('## Documentation'));
+	for (const [name, { alias }] of Object.entries(definitions)) {
+		const isThere = table.includes(`--${name}`) || (alias && table.includes(`\`-${alias}`));
+		const family = name.startsWith('tls-') && table.includes('--tls-…');
+		assert.ok(isThere || family || (name === 'verbosity' && table.includes('`-v`')), name);
+	}
+});
+
+for (const document of [
+	'README.md',
+	'docs/cli.md',
+	'docs/partners.md',
+	'docs/reliability.md',
+	'docs/bench.md',
+]) {
+	test(`every link of ${document} leads somewhere`, () => {
+		const text = readFileSync(join(root, document), 'utf8');
+		for (const [, target] of text.matchAll(/\]\(([^)#]+)[^)]*\)/g)) {
+			if (target!.includes('://')) continue;
+			assert.ok(existsSync(join(root, dirname(document), target!)), target);
+		}
+	});
+}
+
+test('every folder of the code is on the map', () => {
+	const map = readme.slice(readme.indexOf('## The code'));
+	for (const name of [
+		'cli',
+		'commands',
+		'capture',
+		'replay',
+		'stores',
+		'shards',
+		'wire',
+		'criu',
+		'transports',
+	])
+		assert.ok(map.includes(`\`src/${name}\``), name);
+});
+
+test.run();
