@@ -14,6 +14,7 @@ import { isPipe, raiseFileLimit, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
 import { Balance } from '../shards/balance.js';
 import type { Shard } from '../shards/shard.js';
+import type { StreamSummary } from '../shards/summary.js';
 import { Stop } from '../stop.js';
 import { quoteName } from '../wire/image-name.js';
 import { type Source, sendImage } from './image-reader.js';
@@ -35,12 +36,6 @@ export interface CaptureJob {
 	signal?: AbortSignal;
 	/** Called at the first image that is not cpuinfo.img: the application stands still. */
 	onStart(): void;
-}
-
-/** What a stream consisted of; `shards` in the order that they were given. */
-export interface StreamSummary {
-	shards: { bytes: number; millis: number }[];
-	files: number;
 }
 
 export interface Captured {

@@ -12,7 +12,7 @@ import { EPOLLHUP, EPOLLIN, poller } from '../libc/poller.js';
 import type { Balance } from '../shards/balance.js';
 import { SMALL } from '../shards/writer.js';
 import type { Stop } from '../stop.js';
-import type { Source } from './image-reader.js';
+import type { Source } from './source.js';
 
 /** Copied bytes that wait for a shard while CRIU is still writing: some for the shards to choose from. */
 const MOST_WAITING = 8 * SMALL;

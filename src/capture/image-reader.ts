@@ -9,20 +9,12 @@ import { read } from '../libc/calls.js';
 import { PAGE } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
-import { EPOLLIN, poller } from '../libc/poller.js';
+import { poller } from '../libc/poller.js';
 import type { Balance } from '../shards/balance.js';
 import { SMALL } from '../shards/writer.js';
 import type { Stop } from '../stop.js';
 import { sendCopied } from './copied.js';
-
-/** A file of the image on its way in. */
-export interface Source {
-	name: string;
-	/** Non-blocking, or a regular file. Whoever started the reading closes it. */
-	fd: number;
-	/** By reference: from a pipe whose pages nobody will write to again. */
-	by: 'reference' | 'copy';
-}
+import { readable, type Source } from './source.js';
 
 /** While CRIU is filling its pipe, in microseconds: it writes half a pipe of 1 MiB in about so much. */
 const GATHER_MICROS = 100;
@@ -112,13 +104,4 @@ async function gathered(fd: number, waiting: number, size: number): Promise<numb
 		now = bytesWaiting(fd);
 		if (now === waiting) return waiting;
 	}
-}
-
-/** Resolves when there is something to read, or the end. */
-export async function readable(fd: number, stop: Stop): Promise<void> {
-	stop.check();
-	const release = stop.onFail(() => poller.interrupt(fd));
-	await poller.until(fd, EPOLLIN);
-	release();
-	stop.check();
 }

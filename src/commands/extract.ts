@@ -1,5 +1,5 @@
 /** extract and serve: from the shards to a restoring CRIU, or into a folder. */
-import type { StreamSummary } from '../capture/capture.js';
+
 import type { Options } from '../cli/options.js';
 import { serveControl } from '../control/server.js';
 import { SERVE_SOCKET } from '../criu/socket.js';
@@ -8,6 +8,7 @@ import { asError, describeError, UsageError } from '../errors.js';
 import { Progress } from '../progress.js';
 import { load } from '../replay/load.js';
 import type { Incoming } from '../shards/shard.js';
+import type { StreamSummary } from '../shards/summary.js';
 import { displayStats } from '../stats.js';
 import { Stop } from '../stop.js';
 import { withExtFiles } from '../stores/ext.js';

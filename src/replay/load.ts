@@ -2,10 +2,11 @@
  * Reads a stream into a store: markers in the order of all shards, and behind each its payload, which is moved rather than
  * read where it is large.
  */
-import type { StreamSummary } from '../capture/capture.js';
+
 import { PAGE } from '../libc/constants.js';
 import { ShardReader } from '../shards/reader.js';
 import type { Shard } from '../shards/shard.js';
+import type { StreamSummary } from '../shards/summary.js';
 import type { Stop } from '../stop.js';
 import type { FileWriter, Store } from '../stores/store.js';
 import type { Marker } from '../wire/marker.js';
