@@ -17,7 +17,8 @@ import type { Shard } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
 import { Stop } from '../stop.js';
 import { quoteName } from '../wire/image-name.js';
-import { type Source, sendImage } from './image-reader.js';
+import { sendImage } from './image-reader.js';
+import type { Source } from './source.js';
 
 /** CRIU writes it last, and only when everything else was written. */
 const LAST_IMAGE = 'inventory.img';
