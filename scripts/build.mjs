@@ -35,7 +35,7 @@ export async function bundle() {
 		target: 'node20.19',
 		minify: !process.env.PLAIN,
 		external: ['koffi'],
-		alias: { 'string-width': './scripts/string-width.mjs' },
+		alias: { 'string-width': './scripts/string-width.mjs', long: './scripts/no-long.cjs' },
 		// CommonJS packages in the bundle ask for Node's own modules by require.
 		banner: {
 			js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",
