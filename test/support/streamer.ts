@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import split2 from 'split2';
 import { afterwards } from './cleanup.js';
 import { type End, pipe, type ReadEnd, type WriteEnd } from './pipe.js';
 import { skipImpossible } from './suite.js';
@@ -34,6 +35,8 @@ export interface StartOptions {
 export class Streamer {
 	/** All that came so far. */
 	stderr = '';
+	/** Complete lines of it. */
+	readonly lines: string[] = [];
 	/** "exit code 0" or "signal SIGTERM", once it has ended. */
 	ended: string | undefined;
 	readonly pid: number;
@@ -52,6 +55,7 @@ export class Streamer {
 		});
 		for (const end of given) end?.close();
 		this.pid = this.#child.pid ?? 0;
+		this.#child.stderr!.pipe(split2()).on('data', (line: string) => this.lines.push(line));
 		this.#child.stderr!.setEncoding('utf8').on('data', (text) => (this.stderr += text));
 		this.end = new Promise((resolve, reject) => {
 			this.#child.on('error', reject);
@@ -75,11 +79,6 @@ export class Streamer {
 		if (end !== `exit code ${code}`)
 			throw new Error(`ended with ${end}, not ${code}; stderr: ${this.stderr}`);
 		return this.stderr;
-	}
-
-	/** Complete lines on stderr so far. */
-	get lines(): string[] {
-		return this.stderr.split('\n').slice(0, -1);
 	}
 
 	/** Resolves once `line` is on stderr. */
