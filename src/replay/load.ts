@@ -4,7 +4,7 @@
  */
 
 import { PAGE } from '../libc/constants.js';
-import { ShardReader } from '../shards/reader.js';
+import { type Heard, ShardReader } from '../shards/reader.js';
 import type { Shard } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
 import type { Stop } from '../stop.js';
@@ -21,8 +21,9 @@ const WORTH_MOVING = 4 * PAGE;
  */
 export async function load(shards: readonly Shard[], store: Store, stop: Stop): Promise<StreamSummary> {
 	const started = performance.now();
+	const heard: Heard = { last: 0 };
 	const loader = new Loader(
-		shards.map((shard) => new ShardReader(shard, stop)),
+		shards.map((shard) => new ShardReader(shard, stop, heard)),
 		store,
 		stop,
 	);

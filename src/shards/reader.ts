@@ -27,6 +27,14 @@ const SHORTEST_PAUSE = 20;
 const FIRST_PAUSE = 60;
 const LONGEST_PAUSE = 250;
 
+/**
+ * When a byte last came over any shard, as performance.now() has it; 0 before the first. Until then the sender may wait for
+ * CRIU for as long as it takes, and later a shard may have none for long while the others are faster.
+ */
+export interface Heard {
+	last: number;
+}
+
 export class ShardReader {
 	readonly name: string;
 	/** Bytes that came, markers and payload. */
@@ -45,9 +53,11 @@ export class ShardReader {
 	/** Of a shard that is a pipe: the pipe of our own. */
 	readonly #staging: Staging | undefined;
 
+	/** `heard` is shared by all shards of a stream. */
 	constructor(
 		readonly shard: Shard,
 		readonly stop: Stop,
+		readonly heard: Heard = { last: 0 },
 	) {
 		this.name = shard.name;
 		this.#fd = shard.fd;
@@ -189,19 +199,34 @@ export class ShardReader {
 	}
 
 	#count(bytes: number): void {
-		if (bytes) this.last = performance.now();
+		if (bytes) this.last = this.heard.last = performance.now();
 		this.bytes += bytes;
 	}
 
 	async #readable(): Promise<void> {
 		this.stop.check();
-		const { stallMillis } = this.shard;
-		const timer = stallMillis ? setTimeout(() => this.stop.fail(silent(this.shard)), stallMillis) : undefined;
+		const unwatch = this.#watchSilence();
 		const release = this.stop.onFail(() => poller.interrupt(this.#fd));
 		await poller.until(this.#fd, EPOLLIN);
 		release();
-		clearTimeout(timer);
+		unwatch();
 		this.stop.check();
+	}
+
+	/** Ends the run once nothing has come from any shard for stallMillis. Returns how to stop that. */
+	#watchSilence(): () => void {
+		const { stallMillis } = this.shard;
+		if (!stallMillis) return () => {};
+		let timer: NodeJS.Timeout;
+		const watch = (millis: number) => {
+			timer = setTimeout(() => {
+				const left = this.heard.last ? this.heard.last + stallMillis - performance.now() : stallMillis;
+				if (left > 0) watch(left);
+				else this.stop.fail(silent(this.shard));
+			}, millis);
+		};
+		watch(stallMillis);
+		return () => clearTimeout(timer);
 	}
 
 	#cut(): Error {
