@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { acceptUnix, connectUnix, listenUnix } from '../../src/libc/unix-socket.js';
+import { parseAddress } from '../../src/transports/address.js';
+import { listenAt } from '../../src/transports/sockets.js';
 import { content } from '../support/content.js';
 import { End } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { Streamer } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { until } from '../support/until.js';
 import { freePort } from './drive.js';
 
 type Args = readonly string[];
@@ -137,23 +138,18 @@ working('a reader may wait for CRIU to begin for longer than --stall-timeout', a
 	await Promise.all([from.process.ends(), to.process.ends()]);
 });
 
-working('vsock', async () => {
+working('vsock, where the kernel has it to itself', async () => {
 	const address = `vsock:1:${await freePort()}`;
+	try {
+		(await listenAt(parseAddress('--listen', address))).close();
+	} catch (error) {
+		skipImpossible(
+			`no vsock to this machine itself (the module vsock_loopback): ${(error as Error).message}`,
+		);
+	}
 	const to = extract(['--listen', address]);
-	await until(
-		'the listener, or why there is none',
-		() => to.process.ended || to.process.stderr || isListening(to),
-	);
-	if (/EADDRNOTAVAIL|EAFNOSUPPORT|ENODEV/.test(to.process.stderr))
-		skipImpossible('this kernel has no vsock to itself (the module vsock_loopback)');
 	await carries(capture(['--connect', address]), to);
 });
-
-/** Node sleeps in its event loop: no error has come for a while. */
-let looks = 0;
-function isListening(side: Side): boolean {
-	return !side.process.ended && ++looks > 300;
-}
 
 working('a socket as --shard-fds, both ways', async () => {
 	const path = join(temporaryFolder(), 'socket');
@@ -304,9 +300,8 @@ failing('a sender that stands still in the middle is named by the extract', asyn
 	const to = extract(['--listen', address, '--stall-timeout', '1']);
 	const from = capture(['--connect', address]);
 	const dump = await StandInDump.connect(from);
-	await dump.put('core-1.img', Buffer.alloc(500_000));
-	await from.process.line('checkpoint-start');
-	await sleep(500);
+	// Far more than pipes and sockets hold: most of it has come to the extract.
+	await (await dump.file('pages-1.img')).write(content(3, 12_000_000));
 	from.process.kill('SIGSTOP');
 	assert.match(await to.process.ends(1), /the sender of unix:.* has sent nothing for 1 s/);
 });
