@@ -1,0 +1,176 @@
+// The command line, as users of yargs programs expect it; exit codes 0, 1 and 2.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { imageEnd, streamOf, whole } from '../support/markers.js';
+import { pipe, pipeOf } from '../support/pipe.js';
+import { namesIn, StandInDump } from '../support/stand-in.js';
+import { ours, Streamer } from '../support/streamer.js';
+import { skip, suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+const test = suite('usage');
+/** A child that this process waits for, deaf to the suite's own limit. */
+const LIMIT = { timeout: 60_000, killSignal: 'SIGKILL' } as const;
+const stream = streamOf(...whole('a.img', 'content'), imageEnd());
+
+/** Runs to the end in an empty folder; stdout is a pipe, stdin /dev/null. */
+function run(...args: string[]) {
+	const [command, ...first] = ours;
+	const cwd = temporaryFolder();
+	const { status, stdout, stderr } = spawnSync(command, [...first, ...args], {
+		...LIMIT,
+		cwd,
+		encoding: 'utf8',
+		stdio: ['ignore', 'pipe', 'pipe'],
+	});
+	return { status, stdout, stderr, made: namesIn(cwd) };
+}
+
+const wrong: [args: string[], message: RegExp][] = [
+	[[], /A command is missing: capture, extract, serve/],
+	[['restore'], /restore/],
+	[['capture', '--no-such-option'], /no-such-option/],
+	[['capture', '-x'], /x/],
+	[['capture', 'extract'], /extract/],
+	[['capture', '--work-dir'], /Not enough arguments following: work-dir/],
+	[['capture', '--work-dir='], /--work-dir is empty/],
+	[['capture', '-W', 'a', '-W', 'b'], /--work-dir is given more than once/],
+	[['capture', '--shard-fds', 'ten'], /--shard-fds: ten is no file descriptor/],
+	[['capture', '--shard-fds', '-1'], /shard-fds/],
+	[['capture', '--shard-fds', '1,,2'], /--shard-fds is empty/],
+	[['capture', '--shard-fds', '10,10'], /fd 10 is given twice/],
+	[
+		['capture', '--shard-fds', Array.from({ length: 33 }, (_, i) => i + 10).join()],
+		/33 shards; 32 are the most/,
+	],
+	[['capture', '--shard-fds', '77'], /shard fd 77 is not open/],
+	[['capture', '--ext-file-fds', 'fs.tar'], /fs\.tar is not name:fd/],
+	[['capture', '--ext-file-fds', 'a/b:5'], /"a\/b", which holds a slash/],
+	[['capture', '--ext-file-fds', 'a:5,a:6'], /a is given twice/],
+	[['capture', '--ext-file-fds', 'a:1', '--shard-fds', '1'], /fd 1 is given twice/],
+	[['capture', '--progress-fd', 'x'], /--progress-fd: x is no file descriptor/],
+	[['capture', '--tcp-listen-remap', '80:81'], /--tcp-listen-remap is an option of extract and serve/],
+	[['serve', '--tcp-listen-remap', '80'], /80 is not old:new/],
+	[['serve', '--tcp-listen-remap', '80:65536'], /80:65536 is not old:new/],
+	[['serve', '--tcp-listen-remap', '80:81,80:82'], /port 80 is given twice/],
+];
+for (const [args, message] of wrong) {
+	test(`exit 2: ${args.join(' ').slice(0, 60) || 'no arguments'}`, () => {
+		const { status, stdout, stderr, made } = run(...args);
+		assert.is(status, 2, stderr);
+		assert.is(stdout, '');
+		assert.match(stderr, /^criu-image-streamer: [^\n]+\nTry 'criu-image-streamer --help'\.\n$/);
+		assert.match(stderr, message);
+		assert.equal(made, []);
+	});
+}
+
+test('--version is that of the package', () => {
+	const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+	for (const args of [['--version'], ['capture', '--version']])
+		assert.equal(run(...args), { status: 0, stdout: `${version}\n`, stderr: '', made: [] });
+});
+
+test('--help names the commands, and capture --help its options', () => {
+	const { status, stdout, stderr } = run('--help');
+	assert.is(status, 0);
+	assert.is(stderr, '');
+	for (const command of ['capture', 'extract', 'serve'])
+		assert.match(stdout, `criu-image-streamer ${command}`);
+	const capture = run('capture', '--help');
+	assert.is(capture.status, 0);
+	for (const option of [
+		'--work-dir',
+		'--images-dir',
+		'--shard-fds',
+		'--ext-file-fds',
+		'--progress-fd',
+		'--zero-copy',
+	])
+		assert.match(capture.stdout, option);
+	assert.not.match(capture.stdout, '--tcp-listen-remap');
+	assert.match(run('serve', '--help').stdout, '--tcp-listen-remap');
+});
+
+const places: [where: string, args: (work: string) => string[]][] = [
+	['before the command', (work) => ['--work-dir', work, '--progress-fd', '3', 'capture']],
+	['after the command', (work) => ['capture', '--work-dir', work, '--progress-fd', '3']],
+	['on both sides', (work) => ['-W', work, 'capture', '-p', '3']],
+	['with an equals sign', (work) => [`--work-dir=${work}`, 'capture', '--progress-fd=3']],
+];
+for (const [where, args] of places) {
+	test(`options ${where}`, async () => {
+		const work = join(temporaryFolder(), 'work');
+		const [out, progress] = [pipe(), pipe()];
+		const process = new Streamer(args(work), { stdout: out.writeEnd, fds: [progress.writeEnd] });
+		const got = out.readEnd.all();
+		await (await StandInDump.connect({ work, process })).finish({ 'a.img': 'a' });
+		assert.is(await process.ends(), '');
+		assert.ok((await got).includes('inventory.img'));
+		assert.match((await progress.readEnd.all()).toString(), /^socket-init\n/);
+	});
+}
+
+test('without options, the sockets are in the current folder', async () => {
+	const cwd = temporaryFolder();
+	const out = pipe();
+	const process = new Streamer(['capture'], { stdout: out.writeEnd, cwd });
+	const got = out.readEnd.count();
+	await (await StandInDump.connect({ work: cwd, process })).finish();
+	await process.ends();
+	assert.ok((await got) > 0);
+	assert.equal(namesIn(cwd), []);
+});
+
+test('exit 1: a file in place of the images dir', async () => {
+	const file = join(temporaryFolder(), 'file');
+	execFileSync('touch', [file]);
+	const process = new Streamer(['extract', '-D', file], { stdin: pipeOf(stream) });
+	assert.match(await process.ends(1), new RegExp(`^criu-image-streamer: [^\\n]*${file}[^\\n]*\\n$`));
+});
+
+test('exit 1: a file in place of the work dir', async () => {
+	const file = join(temporaryFolder(), 'file');
+	execFileSync('touch', [file]);
+	const out = pipe();
+	const process = new Streamer(['capture', '-W', file], { stdout: out.writeEnd });
+	assert.match(await process.ends(1), new RegExp(`^criu-image-streamer: [^\\n]*${file}[^\\n]*\\n$`));
+});
+
+test('exit 0, and nothing on stdout, where the image is elsewhere', () => {
+	const [command, ...first] = ours;
+	const images = join(temporaryFolder(), 'images');
+	const result = spawnSync(command, [...first, 'extract', '-D', images], {
+		...LIMIT,
+		input: stream,
+		encoding: 'utf8',
+	});
+	assert.is(result.status, 0, result.stderr);
+	assert.is(result.stdout, '');
+	assert.equal(namesIn(images), ['a.img']);
+});
+
+for (const [command, end, right] of [
+	['capture', 'stdout', /capture … \| ssh host criu-image-streamer extract/],
+	['extract', 'stdin', /ssh host criu-image-streamer capture … \| criu-image-streamer extract/],
+	['serve', 'stdin', /\| criu-image-streamer (extract|serve)/],
+] as const) {
+	test(`${command} refuses a terminal, and shows the right use`, () => {
+		if (spawnSync('script', ['--version']).error) skip('script (bsdutils) is not installed');
+		const work = temporaryFolder();
+		const shell = `${ours.map((word) => `'${word}'`).join(' ')} ${command} -W '${work}'`;
+		const { status, stdout } = spawnSync('script', ['-qec', shell, '/dev/null'], {
+			...LIMIT,
+			stdio: ['ignore', 'pipe', 'pipe'],
+			encoding: 'utf8',
+		});
+		assert.is(status, 2, stdout);
+		assert.match(stdout, `criu-image-streamer: ${end} is a terminal`);
+		assert.match(stdout, right);
+		assert.equal(namesIn(work), []);
+	});
+}
+
+test.run();

@@ -1,0 +1,80 @@
+// A dump that failed is a stream that failed: exit code 1, and no end of the image, so that every reader refuses it.
+import * as assert from 'uvu/assert';
+import { markersIn } from '../support/markers.js';
+import { requestFor, StandInDump } from '../support/stand-in.js';
+import { startCapture } from '../support/streamer.js';
+import { suite } from '../support/suite.js';
+
+const test = suite('failed dump');
+
+/** Starts a capture, lets `dump` play CRIU, and returns the stream and stderr without its progress lines. */
+async function failing(dump: (criu: StandInDump) => Promise<unknown>, args: string[] = [], code = 1) {
+	const { process, work, shards } = startCapture({ args });
+	const got = shards[0]!.all();
+	await dump(await StandInDump.connect({ work, process }));
+	const stderr = await process.ends(code);
+	return { stream: await got, message: stderr.replace(/^socket-init\n(checkpoint-start\n)?/, '') };
+}
+
+const refused: [what: string, dump: (criu: StandInDump) => Promise<unknown>, message: RegExp][] = [
+	['no file at all', async (criu) => criu.close(), /before the first file, without inventory\.img/],
+	[
+		'no inventory.img',
+		async (criu) => {
+			await criu.put('files.img', 'files');
+			await criu.put('core-1.img', Buffer.alloc(100_000));
+			criu.close();
+		},
+		/after "core-1\.img", without inventory\.img/,
+	],
+	['an empty name', (criu) => criu.send(requestFor('')), /"", which is empty/],
+	[
+		'a name with a slash',
+		(criu) => criu.send(requestFor('../evil.img')),
+		/"\.\.\/evil\.img", which holds a slash/,
+	],
+	['the name ..', (criu) => criu.send(requestFor('..')), /"\.\.", which is a folder/],
+	['a name with a NUL', (criu) => criu.send(requestFor('a\0b')), /which holds a NUL/],
+	[
+		'a name twice',
+		async (criu) => {
+			await criu.put('a.img', 'a');
+			await criu.put('a.img', 'b').catch(() => {});
+		},
+		/"a\.img" twice/,
+	],
+];
+for (const [what, dump, message] of refused) {
+	test(what, async () => {
+		const { stream, message: said } = await failing(dump);
+		assert.match(said, /^criu-image-streamer: [^\n]+\n$/);
+		assert.match(said, message);
+		assert.not.ok(markersIn(stream).some((marker) => marker.endsWith('image-end')));
+	});
+}
+
+test('--allow-incomplete takes it for whole', async () => {
+	const { stream } = await failing(
+		async (criu) => {
+			await criu.put('files.img', 'files');
+			criu.close();
+		},
+		['--allow-incomplete'],
+		0,
+	);
+	assert.equal(markersIn(stream), ['0 file files.img', '1 data 5', '2 file-end', '3 image-end']);
+});
+
+test('the image is complete with inventory.img, though CRIU keeps its socket (lazy pages)', async () => {
+	const { process, work, shards } = startCapture();
+	const got = shards[0]!.all();
+	const criu = await StandInDump.connect({ work, process });
+	await criu.put('files.img', 'files');
+	await criu.put('inventory.img', 'inventory');
+	// Ends with the stream; the connection is still open.
+	assert.match(markersIn(await got).at(-1)!, 'image-end');
+	criu.close();
+	await process.ends();
+});
+
+test.run();
