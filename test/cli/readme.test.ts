@@ -14,6 +14,7 @@ import { until } from '../support/until.js';
 const test = suite('README.md');
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
+const documents = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
 /** The code before the first example is what all of them share. */
 const examples = examplesOf('README.md', '### ');
 const criu = findCriu();
@@ -90,6 +91,10 @@ test('no example is left out', () => {
 	assert.is(examples.size, 6);
 });
 
+test('every document is named', () => {
+	for (const name of documents) assert.ok(readme.includes(`(docs/${name})`), name);
+});
+
 test('every option is in the table', () => {
 	const table = readme.slice(readme.indexOf('## Options'), readme.indexOf('## Documentation'));
 	for (const [name, { alias }] of Object.entries(definitions)) {
@@ -99,13 +104,7 @@ test('every option is in the table', () => {
 	}
 });
 
-for (const document of [
-	'README.md',
-	'docs/cli.md',
-	'docs/partners.md',
-	'docs/reliability.md',
-	'docs/bench.md',
-]) {
+for (const document of ['README.md', ...documents.map((name) => `docs/${name}`)]) {
 	test(`every link of ${document} leads somewhere`, () => {
 		const text = readFileSync(join(root, document), 'utf8');
 		for (const [, target] of text.matchAll(/\]\(([^)#]+)[^)]*\)/g)) {

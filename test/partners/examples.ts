@@ -1,7 +1,7 @@
 /** The examples of a document, run by bash as they are written: only places and numbers are those of the test. */
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterwards } from '../support/cleanup.js';
@@ -55,6 +55,7 @@ export class Stage {
 	readonly env: NodeJS.ProcessEnv;
 	/** Of the process that the examples dump. */
 	readonly pid: number;
+	#scripts = 0;
 
 	/** @param criu the path of a real one; otherwise `criu` is a stand-in */
 	constructor(criu?: string) {
@@ -91,12 +92,16 @@ export class Stage {
 	/** Runs a script to its end, with /run/ and /srv/ in the folder. Ends all of its processes when the test ends. */
 	async run(script: string): Promise<Ended> {
 		const here = script.replaceAll(/\/(run|srv)\//g, `${this.folder}/$1/`);
+		// A file: what stays in the background would hold a pipe open, and nobody could tell when all was read.
+		const messages = join(this.folder, `messages-${this.#scripts++}`);
+		const out = openSync(messages, 'w');
 		const child = spawn('bash', ['-eo', 'pipefail', '-c', here], {
 			cwd: this.folder,
 			env: this.env,
-			stdio: ['ignore', 'pipe', 'pipe'],
+			stdio: ['ignore', out, out],
 			detached: true,
 		});
+		closeSync(out);
 		afterwards(() => {
 			try {
 				process.kill(-child.pid!, 'SIGKILL');
@@ -104,12 +109,6 @@ export class Stage {
 				// All of them have ended.
 			}
 		});
-		let output = '';
-		for (const stream of [child.stdout, child.stderr]) {
-			stream.setEncoding('utf8').on('data', (text) => {
-				output += text;
-			});
-		}
 		let code: number | null | undefined;
 		child.on('exit', (status) => {
 			code = status;
@@ -117,9 +116,9 @@ export class Stage {
 		try {
 			await until('the end of the script', () => code !== undefined, SCRIPT_SECONDS);
 		} catch (error) {
-			throw new Error(`${(error as Error).message}; it said: ${output}`);
+			throw new Error(`${(error as Error).message}; it said: ${readFileSync(messages, 'utf8')}`);
 		}
-		return { code: code ?? null, output };
+		return { code: code ?? null, output: readFileSync(messages, 'utf8') };
 	}
 
 	/** Runs a script that must succeed. */
