@@ -102,11 +102,11 @@ export async function openSession(options: Options, socketName: string | undefin
 /** Who watches must be there at the start, though it may go away; what --status-fd names is closed, so it is nothing else. */
 function checkWatchers(options: Options): void {
 	const { statusFd, progressFd } = options;
-	if (!isOpen(progressFd)) throw new Error(`--progress-fd: fd ${progressFd} is not open`);
+	if (!isOpen(progressFd)) throw new UsageError(`--progress-fd: fd ${progressFd} is not open`);
 	if (statusFd === undefined) return;
 	const other = descriptorsOf({ ...options, statusFd: undefined }).get(statusFd);
 	if (other) throw new UsageError(`--status-fd: fd ${statusFd} is used by ${other} already`);
-	if (!isOpen(statusFd)) throw new Error(`--status-fd: fd ${statusFd} is not open`);
+	if (!isOpen(statusFd)) throw new UsageError(`--status-fd: fd ${statusFd} is not open`);
 }
 
 function openLogFile(path: string): number {

@@ -18,6 +18,8 @@ import { EBADF, must } from './errno.js';
  * grants 1 MiB (/proc/sys/fs/pipe-max-size), and less when it is short of memory.
  */
 export const LARGEST_PIPE = 4 << 20;
+/** Of a shard: a slow one must not take much before it is noticed; and the kernel grants as much to everybody. */
+export const SHARD_PIPE = 1 << 20;
 const SIZES = [LARGEST_PIPE, 1 << 20, 512 << 10, 256 << 10, 128 << 10];
 
 const ends = new Int32Array(new ArrayBuffer(8));

@@ -8,7 +8,7 @@
 import { close, fcntl, read, splice } from '../libc/calls.js';
 import { F_GETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
-import { enlargePipe, LARGEST_PIPE, makePipe } from '../libc/pipes.js';
+import { enlargePipe, LARGEST_PIPE, makePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import type { Stop } from '../stop.js';
 import { PREFIX_BYTES } from '../wire/frame.js';
@@ -61,7 +61,8 @@ export class ShardReader {
 	) {
 		this.name = shard.name;
 		this.#fd = shard.fd;
-		if (fcntl(shard.fd, F_GETPIPE_SZ, 0) > 0) this.#staging = new Staging(shard.fd, enlargePipe(shard.fd));
+		if (fcntl(shard.fd, F_GETPIPE_SZ, 0) > 0)
+			this.#staging = new Staging(shard.fd, enlargePipe(shard.fd, SHARD_PIPE));
 	}
 
 	/** The next marker if it is there; 'end' at the end of input; undefined: {@link more} has to be waited for. */

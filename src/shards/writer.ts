@@ -12,7 +12,7 @@ import {
 	SPLICE_F_NONBLOCK,
 } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';
-import { bytesWaiting, enlargePipe, pagesOf } from '../libc/pipes.js';
+import { bytesWaiting, enlargePipe, pagesOf, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import type { Stop } from '../stop.js';
 import { drained, stalled, unsent } from './drained.js';
@@ -53,7 +53,7 @@ export class ShardWriter {
 		this.name = shard.name;
 		this.#fd = shard.fd;
 		this.kind = kindOf(shard.fd);
-		this.#slots = this.kind === 'pipe' ? Math.floor(enlargePipe(this.#fd) / PAGE) : 0;
+		this.#slots = this.kind === 'pipe' ? Math.floor(enlargePipe(this.#fd, SHARD_PIPE) / PAGE) : 0;
 	}
 
 	/** Payload bytes that it can take at once; 0 when it is full. */

@@ -147,7 +147,10 @@ test('a start that fails does so in the foreground, with its reason', async () =
 	const unseen = new Streamer(['-d', '-W', work, '--progress-fd', '78', 'capture'], {
 		stdout: pipe().writeEnd,
 	});
-	assert.is(await unseen.ends(1), 'criu-image-streamer: --progress-fd: fd 78 is not open\n');
+	assert.is(
+		await unseen.ends(2),
+		"criu-image-streamer: --progress-fd: fd 78 is not open\nTry 'criu-image-streamer --help'.\n",
+	);
 });
 
 test('a signal to a foreground that waits ends the daemon too', async () => {
