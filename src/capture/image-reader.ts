@@ -18,6 +18,8 @@ import { readable, type Source } from './source.js';
 
 /** While CRIU is filling its pipe, in microseconds: it writes half a pipe of 1 MiB in about so much. */
 const GATHER_MICROS = 100;
+/** Few bytes in the pipe of a large file: a copy costs less than to move them, and they may lie in pieces over many pages. */
+const WORTH_COPYING = 16 << 10;
 /** Images of memory are large: they need no look at what comes first. */
 const PAGES = /^pages-/;
 
@@ -87,6 +89,11 @@ async function sendByReference({ name, fd }: Source, shards: Balance, stop: Stop
 			if (waiting === 0) break;
 		}
 		waiting = await gathered(fd, waiting, size);
+		if (waiting <= WORTH_COPYING) {
+			const got = read(fd, scratch, WORTH_COPYING);
+			if (got > 0) await sendSmall(name, scratch.subarray(0, got), shards, false);
+			continue;
+		}
 		const held = shards.tryTake(waiting) ?? (await shards.take(waiting));
 		const bytes = waiting > held.room ? Math.max(PAGE, held.room - (held.room % PAGE)) : waiting;
 		shards.announce(held, name, bytes);

@@ -12,11 +12,12 @@ import {
 	SPLICE_F_NONBLOCK,
 } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';
-import { bytesWaiting, enlargePipe, pagesOf, SHARD_PIPE } from '../libc/pipes.js';
+import { bytesWaiting, enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import type { Stop } from '../stop.js';
 import { drained, stalled, unsent } from './drained.js';
 import type { Shard } from './shard.js';
+import { Slots } from './slots.js';
 
 /** Records that are smaller are copied and gathered; it is the size of a pipe that nobody enlarged. */
 export const SMALL = 64 << 10;
@@ -26,6 +27,8 @@ const GATHER = 3 * SMALL;
 const SOCKET_ROOM = 1 << 20;
 /** A regular file takes all; a write of more would keep the event loop from a signal for too long. */
 const FILE_ROOM = 1 << 20;
+/** For the marker before a payload, and for a payload that does not begin with a page. */
+const SPARE_SLOTS = 2;
 /** After a full pipe has got one page of room: time for its reader to take more of it. */
 const DRAIN_MICROS = 100;
 
@@ -39,7 +42,7 @@ export class ShardWriter {
 	/** Somebody is writing a payload, or gathered records wait for room. */
 	busy = false;
 	readonly #fd: number;
-	readonly #slots: number;
+	readonly #slots: Slots;
 	readonly #gathered = Buffer.allocUnsafeSlow(GATHER);
 	#from = 0;
 	#to = 0;
@@ -53,15 +56,15 @@ export class ShardWriter {
 		this.name = shard.name;
 		this.#fd = shard.fd;
 		this.kind = kindOf(shard.fd);
-		this.#slots = this.kind === 'pipe' ? Math.floor(enlargePipe(this.#fd, SHARD_PIPE) / PAGE) : 0;
+		this.#slots = new Slots(this.kind === 'pipe' ? Math.floor(enlargePipe(this.#fd, SHARD_PIPE) / PAGE) : 0);
 	}
 
 	/** Payload bytes that it can take at once; 0 when it is full. */
 	room(): number {
 		if (this.kind === 'file') return FILE_ROOM;
 		if (this.kind === 'socket') return Math.max(0, SOCKET_ROOM - this.unsent());
-		// A page for the marker before the payload.
-		return Math.max(0, this.#slots - pagesOf(bytesWaiting(this.#fd)) - 1) * PAGE;
+		const free = this.#slots.free(this.written - bytesWaiting(this.#fd));
+		return Math.max(0, free - SPARE_SLOTS) * PAGE;
 	}
 
 	/** Bytes that were written and that the reader has not taken yet, as far as the kernel can tell. */
@@ -71,7 +74,7 @@ export class ShardWriter {
 
 	/** Room for a chunk that is worth a call: waking for each page that a reader takes would move page by page. */
 	enough(wanted: number): number {
-		return this.kind === 'pipe' ? Math.min(wanted, (this.#slots * PAGE) >> 2) : Math.min(wanted, SMALL);
+		return this.kind === 'pipe' ? Math.min(wanted, (this.#slots.count * PAGE) >> 2) : Math.min(wanted, SMALL);
 	}
 
 	/** Appends `bytes` (SMALL and a marker at most), copied. */
@@ -95,7 +98,7 @@ export class ShardWriter {
 			const moved = splice(from, null, this.#fd, null, left, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 			if (moved > 0) {
 				left -= moved;
-				this.written += moved;
+				this.#wrote(moved);
 			} else if (moved === -EAGAIN) {
 				await this.#whenWritable();
 			} else if (moved === -EINVAL) {
@@ -187,9 +190,14 @@ export class ShardWriter {
 			if (written === -EINTR) continue;
 			if (written === -EAGAIN) return 0;
 			if (written < 0) throw this.#error(written);
-			this.written += written;
+			this.#wrote(written);
 			return written;
 		}
+	}
+
+	#wrote(bytes: number): void {
+		this.written += bytes;
+		if (this.kind === 'pipe') this.#slots.took(bytes, this.written);
 	}
 
 	async #copy(from: number, bytes: number): Promise<void> {

@@ -1,0 +1,40 @@
+/**
+ * Which part of a pipe is in use. A pipe has slots, and each holds a page or a part of one: a marker of 20 bytes takes as much
+ * of it as 4 KiB do. The kernel tells bytes only; but a chunk that does not fit after all waits in its shard until the reader
+ * has made room, and with it the file it belongs to. So what was written is remembered until it was read.
+ */
+import { PAGE } from '../libc/constants.js';
+import { pagesOf } from '../libc/pipes.js';
+
+interface Written {
+	/** Bytes that had been written in all, once this was. */
+	end: number;
+	slots: number;
+}
+
+export class Slots {
+	readonly #written: Written[] = [];
+	#used = 0;
+
+	/** A pipe of `count` slots. */
+	constructor(readonly count: number) {}
+
+	/** `bytes` went into the pipe in one call, and with them `end` in all. */
+	took(bytes: number, end: number): void {
+		// Bytes that do not begin with a page take one slot more than they fill.
+		const slots = pagesOf(bytes) + (bytes >= PAGE ? 1 : 0);
+		this.#used += slots;
+		this.#written.push({ end, slots });
+	}
+
+	/** Slots that are surely free when `read` bytes of all were read. */
+	free(read: number): number {
+		let gone = 0;
+		while (gone < this.#written.length && this.#written[gone]!.end <= read) {
+			this.#used -= this.#written[gone]!.slots;
+			gone++;
+		}
+		if (gone) this.#written.splice(0, gone);
+		return Math.max(0, this.count - this.#used);
+	}
+}
