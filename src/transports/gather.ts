@@ -8,7 +8,7 @@ import type { Linked } from './connect.js';
 import { type Dress, plain } from './dress.js';
 import { accepted, type Guest, type LinkSettings, readHello, turnAway } from './handshake.js';
 import { acceptAt, incoming, type Listener, listenAt, notYet } from './sockets.js';
-import type { Wire } from './wire.js';
+import { Silence, type Wire } from './wire.js';
 
 /** Greeted at a time; more wait in the kernel's queue. Far more than a stream has shards, so that strangers cannot block. */
 const MOST_GREETED = 128;
@@ -111,7 +111,9 @@ class Gathering {
 		} catch (error) {
 			const { message } = error as Error;
 			this.#settings.warn(`refused a connection from ${name}: ${message}`);
-			if (wire) await turnAway(wire, message);
+			// One that was only slow may try again, which it does not after a refusal.
+			if (error instanceof Silence) wire?.close();
+			else if (wire) await turnAway(wire, message);
 		}
 		if (wire) this.#strangers.delete(wire);
 		if (this.#held.size === this.#settings.shards && !this.#over) await this.#accepted();

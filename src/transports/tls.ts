@@ -12,7 +12,7 @@ import { frame } from '../wire/frame.js';
 import type { Dress } from './dress.js';
 import { turnAway } from './handshake.js';
 import { ready } from './sockets.js';
-import { receiveFrom, SocketWire, type Wire } from './wire.js';
+import { receiveFrom, Silence, SocketWire, type Wire } from './wire.js';
 
 /** What --tls-cert, --tls-key and --tls-ca hold (PEM). */
 export interface TlsFiles {
@@ -216,7 +216,7 @@ class TlsWire implements Wire {
 			timer = setTimeout(
 				() => {
 					this.#waiters.delete(waiter);
-					reject(new Error(`${this.name} is silent`));
+					reject(new Silence(this.name));
 				},
 				Math.max(0, deadline - Date.now()),
 			);
@@ -230,7 +230,7 @@ class TlsWire implements Wire {
 	/** Resolves when the kernel has it. */
 	#write(bytes: Uint8Array, deadline = NEVER): Promise<void> {
 		return new Promise((resolve, reject) => {
-			const late = () => reject(new Error(`${this.name} is silent`));
+			const late = () => reject(new Silence(this.name));
 			const timer = deadline === NEVER ? undefined : setTimeout(late, Math.max(0, deadline - Date.now()));
 			this.#socket.write(bytes, (error) => {
 				clearTimeout(timer);

@@ -12,7 +12,14 @@ import { ready } from './sockets.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
-/** Deadlines are of Date.now, and throw when they pass. */
+/** A deadline passed. */
+export class Silence extends Error {
+	constructor(name: string) {
+		super(`${name} is silent`);
+	}
+}
+
+/** Deadlines are of Date.now, and throw {@link Silence} when they pass. */
 export interface Wire {
 	/** For messages: "tcp://10.0.0.1:7000". */
 	readonly name: string;
@@ -89,7 +96,7 @@ export class SocketWire implements Wire {
 	}
 
 	async #until(events: number, deadline: number): Promise<void> {
-		if (!(await ready(this.fd, events, deadline))) throw new Error(`${this.name} is silent`);
+		if (!(await ready(this.fd, events, deadline))) throw new Silence(this.name);
 	}
 
 	watch(react: () => void): () => void {

@@ -259,6 +259,12 @@ async function open(address: string): Promise<Socket> {
 	return socket;
 }
 
+/** Resolves when the other side has closed `socket`: what it leaves unread turns the end into a reset. */
+async function closed(socket: Socket): Promise<void> {
+	if (socket.destroyed || socket.readableEnded) return;
+	await new Promise((resolve) => socket.resume().once('close', resolve).once('end', resolve));
+}
+
 const SETTINGS = { shards: 1, sends: true, token: Buffer.from('secret'), stallMillis: 0 } as LinkSettings;
 const STREAM = Buffer.alloc(16, 7);
 
@@ -305,7 +311,7 @@ for (const [what, bytes, reason] of strangers) {
 		else {
 			const socket = await open(address);
 			socket.end(bytes());
-			for await (const _ of socket);
+			await closed(socket);
 		}
 		const outgoing = sender({ connect: [address], ...given });
 		await carry(await outgoing, await incoming);
@@ -323,10 +329,8 @@ guarding('does not wait for one that connects and says nothing, or its hello byt
 	let sent = 0;
 	const timer = setInterval(() => slow.write(bytes.subarray(sent, ++sent)), 100);
 	afterwards(() => clearInterval(timer));
-	for (const socket of [silent, slow]) {
-		// The end comes though this side never ends.
-		for await (const _ of socket);
-	}
+	// Both are closed though this side never ends them.
+	await Promise.all([silent, slow].map(closed));
 	const outgoing = sender({ connect: [address] });
 	await Promise.all([incoming, outgoing]);
 });
@@ -363,8 +367,7 @@ guarding('closes one that goes on before it was answered', async () => {
 	const eager = await open(address);
 	eager.write(greeting({ shards: 2, token: Buffer.alloc(0) }));
 	eager.write('the stream, already');
-	// Closed with what it said unread, so that it may see a reset instead of an end.
-	await new Promise((resolve) => eager.resume().once('close', resolve).once('end', resolve));
+	await closed(eager);
 	await carry(await sender({ connect: [address], shards: '2' }), await incoming);
 });
 
