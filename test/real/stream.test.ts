@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { peer } from '../support/streamer.js';
 import { skip, suite } from '../support/suite.js';
 import { until } from '../support/until.js';
 import { criuOrSkip, Scene } from './scene.js';
@@ -97,6 +98,24 @@ test('with the files of the application as an ext file', async () => {
 	const data = readFileSync(join(scene.folder, 'restored', 'inner', 'data'));
 	assert.ok(data.equals(Buffer.alloc(3_000_000, 'data of the application ')));
 });
+
+const ours = 'criu-image-streamer';
+for (const [what, capture, serve] of [
+	['captured by the original', '"$peer" --images-dir src capture', `${ours} extract -W dst`],
+	['served by the original', `${ours} capture -W src`, '"$peer" --images-dir dst serve'],
+] as const) {
+	test(what, async () => {
+		const [path] = peer();
+		const scene = new Scene();
+		const application = await scene.start('threads', SIZE, 1);
+		scene.makeFolders('src', 'dst');
+		const stream = scene.shell(`${capture} | ${serve}`, { peer: path });
+		await scene.dump(application, stream);
+		await scene.restore(stream);
+		await stream.ends();
+		await application.verify();
+	});
+}
 
 test('to disk, and a plain criu restore', async () => {
 	const scene = new Scene();
