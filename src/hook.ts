@@ -11,7 +11,7 @@ import { PROGRAM } from './cli/version.js';
 import { ask, type Reply } from './control/ask.js';
 import { controlSocketName, type Role } from './control/paths.js';
 import { commandLineOf, criuArguments, criuCommand } from './criu/command-line.js';
-import { describeError } from './errors.js';
+import { describeError } from './run/errors.js';
 
 const DEFAULT_SECONDS = 600;
 /** setTimeout counts milliseconds in 31 bits. */

@@ -10,9 +10,9 @@ import { PAGE } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
+import type { Stop } from '../run/stop.js';
 import type { Balance } from '../shards/balance.js';
 import { SMALL } from '../shards/writer.js';
-import type { Stop } from '../stop.js';
 import { sendCopied } from './copied.js';
 import { readable, type Source } from './source.js';
 

@@ -1,6 +1,6 @@
 /** The command line: yargs reads it, and the module of the command does the rest. */
 import yargs from 'yargs';
-import { describeError, UsageError } from '../errors.js';
+import { describeError, UsageError } from '../run/errors.js';
 import { type Command, definitions, type Options, readOptions } from './options.js';
 import { PROGRAM, version } from './version.js';
 
@@ -20,7 +20,7 @@ export async function main(args: string[]): Promise<number> {
 		return 0;
 	} catch (error) {
 		const usage = error instanceof UsageError;
-		const { flushLines, linesTo, sayLine } = await import('../log.js');
+		const { flushLines, linesTo, sayLine } = await import('../report/log.js');
 		sayLine(describeError(error));
 		if (usage) linesTo(2).write(`Try '${PROGRAM} --help'.\n`);
 		await flushLines();

@@ -1,5 +1,5 @@
 /** The options of all commands: what they are called, what they mean, and their values once checked. */
-import { UsageError } from '../errors.js';
+import { UsageError } from '../run/errors.js';
 import { checkImageName } from '../wire/image-name.js';
 import { MOST_SHARDS } from '../wire/limits.js';
 

@@ -5,11 +5,11 @@ import { serveControl } from '../control/server.js';
 import { type DumpKind, dumpKindOf } from '../criu/dump-kind.js';
 import { CAPTURE_SOCKET } from '../criu/socket.js';
 import { openSession } from '../daemon/session.js';
-import { asError, describeError } from '../errors.js';
 import { peerOf } from '../libc/unix-socket.js';
-import type { Log } from '../log.js';
-import { Progress } from '../progress.js';
-import { displayStats } from '../stats.js';
+import type { Log } from '../report/log.js';
+import { Progress } from '../report/progress.js';
+import { displayStats } from '../report/stats.js';
+import { asError, describeError } from '../run/errors.js';
 import { openOutgoing } from '../transports/open.js';
 
 export async function run(options: Options): Promise<void> {

@@ -7,9 +7,9 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { leaves, remove } from '../leftovers.js';
 import { listenUnix } from '../libc/unix-socket.js';
 import { control } from '../proto/messages.js';
+import { leaves, remove } from '../run/leftovers.js';
 import { Deframer, frame } from '../wire/frame.js';
 import { controlSocketName, type Role } from './paths.js';
 

@@ -11,7 +11,7 @@ import { closeAll, Receiver } from '../libc/message.js';
 import { isPipe } from '../libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
 import { criu } from '../proto/messages.js';
-import type { Stop } from '../stop.js';
+import type { Stop } from '../run/stop.js';
 import { frame, PREFIX_BYTES } from '../wire/frame.js';
 import { checkImageName, quoteName } from '../wire/image-name.js';
 import { MOST_MESSAGE_BYTES } from '../wire/limits.js';

@@ -3,7 +3,7 @@
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import { acceptUnix } from '../libc/unix-socket.js';
-import type { Stop } from '../stop.js';
+import type { Stop } from '../run/stop.js';
 import { CriuConnection } from './connection.js';
 
 export const CAPTURE_SOCKET = 'streamer-capture.sock';

@@ -9,7 +9,7 @@ import { spawn } from 'node:child_process';
 import { constants, fstatSync } from 'node:fs';
 import { constants as system } from 'node:os';
 import type { Options } from '../cli/options.js';
-import { atSuddenEnd, endNow } from '../leftovers.js';
+import { atSuddenEnd, endNow } from '../run/leftovers.js';
 
 /** Says to the daemon what it is: `ready:FD` and, with a socket from systemd, `,criu:FD`. */
 const MARK = 'CRIU_STREAMER_DAEMON';

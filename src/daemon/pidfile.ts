@@ -1,7 +1,7 @@
 /** The pidfile: there whole or not at all, and of one process only. */
 import { linkSync, readFileSync, writeFileSync } from 'node:fs';
-import { leaves, remove } from '../leftovers.js';
 import { errnoText } from '../libc/errno.js';
+import { leaves, remove } from '../run/leftovers.js';
 
 /** Writes this process's id to `path` (absolute), which must not be there yet. It is a leftover: see leftovers.ts. */
 export function writePidfile(path: string): void {

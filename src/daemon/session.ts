@@ -3,18 +3,18 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Options } from '../cli/options.js';
 import type { CriuSocket } from '../criu/socket.js';
-import { describeError, UsageError } from '../errors.js';
-import { endInOrder, leaves, remove } from '../leftovers.js';
 import { close, dup2, write } from '../libc/calls.js';
 import { errnoText } from '../libc/errno.js';
 import { poller } from '../libc/poller.js';
 import { listenUnix, refuseInUse } from '../libc/unix-socket.js';
-import { flushLines, forgetLines, linesTo } from '../lines.js';
-import { type Log, makeLog, stderrIsLog } from '../log.js';
-import { checkWritable, openWorkDir } from '../work-dir.js';
+import { flushLines, forgetLines, linesTo } from '../report/lines.js';
+import { type Log, makeLog, stderrIsLog } from '../report/log.js';
+import { describeError, UsageError } from '../run/errors.js';
+import { endInOrder, leaves, remove } from '../run/leftovers.js';
 import { type Detached, descriptorsOf, detach, isOpen, READY, takeDetached } from './detach.js';
 import { checkHandedOver, takeActivation } from './handed-over.js';
 import { writePidfile } from './pidfile.js';
+import { checkWritable, openWorkDir } from './work-dir.js';
 
 export interface Session {
 	/** Absolute. */

@@ -4,10 +4,10 @@
  */
 
 import { PAGE } from '../libc/constants.js';
+import type { Stop } from '../run/stop.js';
 import { type Heard, ShardReader } from '../shards/reader.js';
 import type { Shard } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
-import type { Stop } from '../stop.js';
 import type { FileWriter, Store } from '../stores/store.js';
 import type { Marker } from '../wire/marker.js';
 import { Order } from '../wire/order.js';

@@ -11,7 +11,7 @@ import { write } from '../libc/calls.js';
 import { callError, EAGAIN, EINTR, EPIPE } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
-import { Stop } from '../stop.js';
+import { Stop } from '../run/stop.js';
 import type { Cursor, HeldFile } from '../stores/held.js';
 
 export interface ServeJob {

@@ -3,7 +3,7 @@
  * marker's place in the order of all shards is given here, when it is written.
  */
 import { poller } from '../libc/poller.js';
-import type { Stop } from '../stop.js';
+import type { Stop } from '../run/stop.js';
 import { encodeMarker, type MarkerBody } from '../wire/marker.js';
 import { stalled } from './drained.js';
 import { firstEnded } from './ended.js';

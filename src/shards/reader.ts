@@ -10,7 +10,7 @@ import { F_GETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constant
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { enlargePipe, LARGEST_PIPE, makePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
-import type { Stop } from '../stop.js';
+import type { Stop } from '../run/stop.js';
 import { PREFIX_BYTES } from '../wire/frame.js';
 import { MOST_MESSAGE_BYTES } from '../wire/limits.js';
 import { decodeMarker, type Marker } from '../wire/marker.js';

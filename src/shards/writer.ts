@@ -14,7 +14,7 @@ import {
 import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
-import type { Stop } from '../stop.js';
+import type { Stop } from '../run/stop.js';
 import { drained, stalled, unsent } from './drained.js';
 import type { Shard } from './shard.js';
 import { Slots } from './slots.js';

@@ -5,7 +5,7 @@ import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';
 import { setNonBlocking } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
-import type { Stop } from '../stop.js';
+import type { Stop } from '../run/stop.js';
 import type { FileWriter, Store } from './store.js';
 
 export class ExtWriter implements FileWriter {

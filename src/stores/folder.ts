@@ -7,11 +7,11 @@
 import { closeSync, constants, existsSync, fsync, lstatSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { gone, leaves, remove } from '../leftovers.js';
 import { linkat, pwrite, splice, syncfs } from '../libc/calls.js';
 import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EEXIST, EINTR } from '../libc/errno.js';
-import { makeFolder } from '../make-folder.js';
+import { makeFolder } from '../libc/make-folder.js';
+import { gone, leaves, remove } from '../run/leftovers.js';
 import type { FileWriter, Store } from './store.js';
 
 /** An unnamed file, where the file system can make one; Node has no name for the flag. */

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { raiseFileLimit } from '../libc/pipes.js';
-import type { Log } from '../log.js';
+import type { Log } from '../report/log.js';
 import { parkInFolder, parkInMemory } from './file-segment.js';
 import { parkInPipe } from './pipe-segment.js';
 import type { Segment } from './segment.js';

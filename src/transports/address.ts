@@ -1,9 +1,9 @@
 /** Addresses of --connect and --listen, and the same as the kernel wants them. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { UsageError } from '../errors.js';
 import { buffer } from '../libc/calls.js';
 import { AF_INET, AF_INET6, AF_VSOCK } from '../libc/constants.js';
+import { UsageError } from '../run/errors.js';
 
 /** `text` is as the user wrote it, for messages. */
 export type Address =

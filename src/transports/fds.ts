@@ -7,8 +7,6 @@ import { fstatSync, fsync, openSync, readdirSync, readlinkSync, type Stats } fro
 import { isatty } from 'node:tty';
 import { promisify } from 'node:util';
 import type { Options } from '../cli/options.js';
-import { UsageError } from '../errors.js';
-import { atSuddenEnd } from '../leftovers.js';
 import { buffer, fcntl, getsockopt, shutdown } from '../libc/calls.js';
 import {
 	F_GETFL,
@@ -24,6 +22,8 @@ import {
 } from '../libc/constants.js';
 import { restoreFlags, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
+import { UsageError } from '../run/errors.js';
+import { atSuddenEnd } from '../run/leftovers.js';
 import { drained } from '../shards/drained.js';
 import type { Incoming, Outgoing, Shard } from '../shards/shard.js';
 

@@ -5,10 +5,10 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Options } from '../cli/options.js';
-import { describeError, UsageError } from '../errors.js';
 import { ECONNRESET, EPIPE } from '../libc/errno.js';
-import { makeLog } from '../log.js';
 import { link } from '../proto/messages.js';
+import { makeLog } from '../report/log.js';
+import { describeError, UsageError } from '../run/errors.js';
 import type { Incoming, Outgoing, Shard } from '../shards/shard.js';
 import { MOST_SHARDS } from '../wire/limits.js';
 import { parseAddress } from './address.js';

@@ -1,6 +1,6 @@
 /** The shards of a command: descriptors that were handed over, or connections. */
 import type { Options } from '../cli/options.js';
-import { UsageError } from '../errors.js';
+import { UsageError } from '../run/errors.js';
 import type { Incoming, Outgoing } from '../shards/shard.js';
 import { readFromFds, writeToFds } from './fds.js';
 

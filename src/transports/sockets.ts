@@ -5,7 +5,6 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
-import { leaves, remove } from '../leftovers.js';
 import {
 	accept4,
 	bind,
@@ -36,6 +35,7 @@ import {
 import { callError, EAGAIN, EINPROGRESS, must } from '../libc/errno.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
 import { acceptUnix, connectUnix, listenUnix, peerOf } from '../libc/unix-socket.js';
+import { leaves, remove } from '../run/leftovers.js';
 import { type Address, describeSockaddr, inetSockaddr, vsockSockaddr } from './address.js';
 
 /** Connections that wait to be accepted: as many as a stream can have. */

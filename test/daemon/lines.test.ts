@@ -1,7 +1,7 @@
 // Whoever watches a command must not be able to stop it: not by reading nothing, and not by going away.
 import * as assert from 'uvu/assert';
 import { write as libcWrite } from '../../src/libc/calls.js';
-import { Lines } from '../../src/lines.js';
+import { Lines } from '../../src/report/lines.js';
 import { pipe } from '../support/pipe.js';
 import { StandInDump } from '../support/stand-in.js';
 import { startCapture } from '../support/streamer.js';

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { poller } from '../../src/libc/poller.js';
 import { load } from '../../src/replay/load.js';
-import { Stop } from '../../src/stop.js';
+import { Stop } from '../../src/run/stop.js';
 import { FolderStore } from '../../src/stores/folder.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { pipe } from '../support/pipe.js';

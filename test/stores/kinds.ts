@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { poller } from '../../src/libc/poller.js';
 import { listenUnix } from '../../src/libc/unix-socket.js';
 import { serve } from '../../src/replay/serve.js';
-import { Stop } from '../../src/stop.js';
+import { Stop } from '../../src/run/stop.js';
 import { ExtWriter } from '../../src/stores/ext.js';
 import { FolderStore } from '../../src/stores/folder.js';
 import { HeldStore } from '../../src/stores/held.js';

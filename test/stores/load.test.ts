@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
 import { load } from '../../src/replay/load.js';
-import { Stop } from '../../src/stop.js';
+import { Stop } from '../../src/run/stop.js';
 import { FolderStore } from '../../src/stores/folder.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { content } from '../support/content.js';

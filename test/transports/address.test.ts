@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { UsageError } from '../../src/errors.js';
+import { UsageError } from '../../src/run/errors.js';
 import { describeSockaddr, inetSockaddr, parseAddress, vsockSockaddr } from '../../src/transports/address.js';
 import { suite } from '../support/suite.js';
 

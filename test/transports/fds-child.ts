@@ -4,7 +4,7 @@
  */
 import { readSync, writeFileSync } from 'node:fs';
 import type { Command } from '../../src/cli/options.js';
-import { UsageError } from '../../src/errors.js';
+import { UsageError } from '../../src/run/errors.js';
 import { openIncoming, openOutgoing } from '../../src/transports/open.js';
 import { optionsOf, readAll, writeAll } from './drive.js';
 

@@ -1,8 +1,8 @@
 /** The work dir: where sockets, the pidfile and the log are. CRIU gets it as its --images-dir. */
 import { closeSync, constants, openSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { errnoText } from './libc/errno.js';
-import { makeFolder } from './make-folder.js';
+import { errnoText } from '../libc/errno.js';
+import { makeFolder } from '../libc/make-folder.js';
 
 /** Node has no name for it: a file in a folder, without a name. It includes O_DIRECTORY. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;

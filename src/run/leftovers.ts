@@ -4,9 +4,9 @@
  */
 import { unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
+import { exitNow } from '../libc/calls.js';
+import { sayLine } from '../report/log.js';
 import { describeError } from './errors.js';
-import { exitNow } from './libc/calls.js';
-import { sayLine } from './log.js';
 
 const paths = new Set<string>();
 const callbacks = new Set<() => void>();

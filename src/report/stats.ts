@@ -1,7 +1,7 @@
 /** --display-stats: what was moved, and how fast. */
 
+import type { StreamSummary } from '../shards/summary.js';
 import { linesTo } from './lines.js';
-import type { StreamSummary } from './shards/summary.js';
 
 /** Tells on stderr what `done` ("captured", "received") a stream of. */
 export function displayStats(done: string, { shards, files }: StreamSummary): void {

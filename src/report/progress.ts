@@ -1,7 +1,7 @@
 /** What a command tells a program that watches it: the lines that criu-image-streamer writes, word for word. */
 
+import type { StreamSummary } from '../shards/summary.js';
 import { linesTo } from './lines.js';
-import type { StreamSummary } from './shards/summary.js';
 
 /** Writes to --progress-fd; a reader that is slow or gone is no error. */
 export class Progress {

@@ -5,9 +5,9 @@
  * when the descriptor takes it, waits in a bounded queue otherwise, and is dropped when that is full. The descriptor is
  * polled rather than made non-blocking: its flags belong to other processes too.
  */
-import { buffer, poll, write } from './libc/calls.js';
-import { EAGAIN, EINTR } from './libc/errno.js';
-import { EPOLLOUT, poller } from './libc/poller.js';
+import { buffer, poll, write } from '../libc/calls.js';
+import { EAGAIN, EINTR } from '../libc/errno.js';
+import { EPOLLOUT, poller } from '../libc/poller.js';
 
 /** Bytes that wait for a slow reader: some thousand lines. */
 const MOST_WAITING = 256 << 10;
