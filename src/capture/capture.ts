@@ -17,6 +17,7 @@ import { Balance } from '../shards/balance.js';
 import type { Shard } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
 import { quoteName } from '../wire/image-name.js';
+import { hurry } from './hurry.js';
 import { sendImage } from './image-reader.js';
 import type { Source } from './source.js';
 
@@ -82,6 +83,7 @@ class Run {
 		this.#whole = resolve;
 	});
 	#ended = false;
+	#calm: (() => void) | undefined;
 
 	constructor(
 		readonly job: CaptureJob,
@@ -94,10 +96,12 @@ class Run {
 		this.#criu = criu;
 		this.#started = performance.now();
 		const by = this.job.references(criu.fd) ? 'reference' : 'copy';
+		if (by === 'copy') this.#calm = hurry();
 		for (const { name, fd } of this.job.extFiles) this.#readExtFile(name, fd);
 		const requests = this.#task(this.#serveRequests(criu, by));
 		await Promise.race([this.#complete, requests.then(() => this.#whenNothingIsOpen())]);
 		this.#ended = true;
+		this.#calm?.();
 		await this.#shards.endImage();
 		const millis = Math.round(performance.now() - this.#started);
 		const shards = this.#shards.writers.map(({ written }) => ({ bytes: written, millis }));
