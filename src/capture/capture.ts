@@ -112,6 +112,7 @@ class Run {
 
 	/** Lets go of everything, after {@link Stop.fail}. */
 	async end(): Promise<void> {
+		this.#calm?.();
 		await Promise.allSettled(this.#tasks);
 		this.#criu?.close();
 	}
