@@ -1,11 +1,10 @@
 /** CRIU's socket, on a dump and on a restore: whatever the peer does, the run ends, in words, and gives back what it took. */
-import { readdirSync } from 'node:fs';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { capture } from '../../src/capture/capture.js';
-import { poller } from '../../src/libc/poller.js';
 import { serve } from '../../src/replay/serve.js';
 import type { HeldFile } from '../../src/stores/held.js';
+import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { markersIn } from '../support/markers.js';
 import { pipe } from '../support/pipe.js';
 import { socketPairs } from '../support/socket-pair.js';
@@ -18,16 +17,6 @@ const test = suite('a peer on CRIU’s socket');
 const LONG = { seconds: 20_000 };
 /** Far more than any input needs. */
 const HANG_SECONDS = 60;
-
-/** How many there are, once the poll set has as many timers, which it keeps, as it will need. */
-async function descriptorsAtFirst(): Promise<number> {
-	await Promise.all(Array.from({ length: 16 }, () => poller.pause(1)));
-	return openDescriptors();
-}
-
-function openDescriptors(): number {
-	return readdirSync('/proc/self/fd').length;
-}
 
 async function ends<T>(what: Promise<T>): Promise<T> {
 	let timer: NodeJS.Timeout | undefined;

@@ -3,11 +3,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { poller } from '../../src/libc/poller.js';
 import { load } from '../../src/replay/load.js';
 import { Stop } from '../../src/run/stop.js';
 import { FolderStore } from '../../src/stores/folder.js';
 import { HeldStore } from '../../src/stores/held.js';
+import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { pipe } from '../support/pipe.js';
 import { namesIn, StandInRestore } from '../support/stand-in.js';
 import { startExtract } from '../support/streamer.js';
@@ -113,16 +113,11 @@ function checkImage(image: Image | undefined, placed: Placed[]): void {
 }
 
 async function leakFree(work: () => Promise<void>): Promise<void> {
-	await Promise.all(Array.from({ length: 16 }, () => poller.pause(1)));
-	const before = openDescriptors();
+	const before = await descriptorsAtFirst();
 	const resident = process.memoryUsage.rss();
 	await work();
 	await until('every descriptor to be closed', () => openDescriptors() <= before);
 	assert.ok(process.memoryUsage.rss() - resident < MOST_GROWTH, 'memory');
-}
-
-function openDescriptors(): number {
-	return readdirSync('/proc/self/fd').length;
 }
 
 for (const [where, image, count] of [

@@ -1,0 +1,98 @@
+/** Hundreds of captures and replays in one process: neither descriptors nor memory grow with their number. */
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { capture } from '../../src/capture/capture.js';
+import { poller } from '../../src/libc/poller.js';
+import { listenUnix } from '../../src/libc/unix-socket.js';
+import { load } from '../../src/replay/load.js';
+import { serve } from '../../src/replay/serve.js';
+import { Stop } from '../../src/run/stop.js';
+import { HeldStore } from '../../src/stores/held.js';
+import { mark, unwind } from '../support/cleanup.js';
+import { content } from '../support/content.js';
+import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
+import { pipe } from '../support/pipe.js';
+import { StandInDump, StandInRestore } from '../support/stand-in.js';
+import { full, suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+const test = suite('soak');
+const ROUNDS = full ? 500 : 100;
+/** By then caches and pools are as large as they get. */
+const WARM = 15;
+/** What the garbage of a few rounds may take: far below an image for each round. */
+const MOST_GROWTH = 48 << 20;
+const files = new Map(
+	[0, 100, 65_537, full ? 20_000_000 : 2_000_000].map((bytes, i) => [
+		`pages-${i}.img`,
+		content(i + 1, bytes),
+	]),
+);
+
+/** A capture into a store, and its replay; with `breakOff`, the dump is cut off and the store never served. */
+async function round(references: boolean, shards: number, breakOff: boolean): Promise<void> {
+	const work = temporaryFolder();
+	const dumpSocket = listenUnix(join(work, 'streamer-capture.sock'), 'connection');
+	const serveSocket = listenUnix(join(work, 'streamer-serve.sock'), 'connection');
+	const pipes = Array.from({ length: shards }, pipe);
+	const shardOf = ({ fd }: { fd: number }, i: number) => ({ fd, name: `shard ${i}`, stallMillis: 0 });
+	const log = { info() {} };
+	const store = new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, log });
+	const stop = new Stop();
+	const loading = load(
+		pipes.map(({ readEnd }, i) => shardOf(readEnd, i)),
+		store,
+		stop,
+	).catch((error) => error);
+	const capturing = capture({
+		criu: { kind: 'listening', fd: dumpSocket },
+		shards: pipes.map(({ writeEnd }, i) => shardOf(writeEnd, i)),
+		extFiles: [],
+		references: () => references,
+		allowIncomplete: false,
+		onStart() {},
+	}).then(
+		({ criuClosed }) => criuClosed,
+		(error) => error,
+	);
+	const dump = await StandInDump.connect(work);
+	await Promise.all([...files].map(([name, bytes]) => dump.put(name, bytes)));
+	if (breakOff) dump.close();
+	else await dump.finish();
+	const captured = await capturing;
+	for (const { writeEnd } of pipes) writeEnd.close();
+	const loaded = await loading;
+	if (breakOff) {
+		assert.match(captured.message, /without inventory\.img/);
+		assert.match(loaded.message, /ends (before the image does|in the middle)|is missing/);
+	} else {
+		assert.is(captured, undefined);
+		const serving = serve({ criu: { kind: 'listening', fd: serveSocket }, files: store.files, clients: 1 });
+		const restore = await StandInRestore.connect(work);
+		for (const [name, bytes] of files) assert.ok((await restore.read(name))?.equals(bytes), name);
+		restore.close();
+		await serving;
+	}
+	store.close();
+	poller.close(dumpSocket);
+	poller.close(serveSocket);
+}
+
+test(
+	`${ROUNDS} captures and replays in one process`,
+	async () => {
+		let before = { fds: 0, bytes: 0 };
+		for (let i = 0; i < ROUNDS; i++) {
+			const start = mark();
+			await round(i % 2 === 0, 1 + (i % 3), i % 5 === 4);
+			await unwind(start);
+			if (i === WARM) before = { fds: await descriptorsAtFirst(), bytes: process.memoryUsage.rss() };
+		}
+		assert.is(openDescriptors(), before.fds, 'descriptors');
+		const growth = process.memoryUsage.rss() - before.bytes;
+		assert.ok(growth < MOST_GROWTH, `${growth} bytes of memory more than after ${WARM} rounds`);
+	},
+	{ seconds: 3600 },
+);
+
+test.run();

@@ -1,0 +1,16 @@
+/** Whether something stays open that should not. */
+import { readdirSync } from 'node:fs';
+import { poller } from '../../src/libc/poller.js';
+
+/** More pauses at a time than any test makes: the poll set keeps a timer for each. */
+const MOST_TIMERS = 32;
+
+export function openDescriptors(): number {
+	return readdirSync('/proc/self/fd').length;
+}
+
+/** How many there are, once what is made once and kept is made. */
+export async function descriptorsAtFirst(): Promise<number> {
+	await Promise.all(Array.from({ length: MOST_TIMERS }, () => poller.pause(1)));
+	return openDescriptors();
+}
