@@ -2,16 +2,16 @@
  * Calls that fail now and then, as the kernel lets them fail once in a million: what comes out is right, or a clean error;
  * never a hang, nor a stream that looks whole.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { dumpUnlessEnded, restoreUnlessEnded } from '../support/connect.js';
 import { content } from '../support/content.js';
 import { data, file, fileEnd, imageEnd, markersIn, streamOf, whole } from '../support/markers.js';
-import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
+import { namesIn } from '../support/stand-in.js';
 import { type Streamer, startCapture, startExtract } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { until } from '../support/until.js';
 
 const files = new Map(
 	[0, 100, 60_000, 70_000, 3_000_001].map((bytes, i) => [`pages-${i}.img`, content(i + 1, bytes)]),
@@ -110,14 +110,6 @@ async function ends(process: Streamer, must: boolean): Promise<boolean> {
 	return false;
 }
 
-/** CRIU's connection, or undefined where the program ends without a socket for it. */
-async function connected<T>(work: string, name: string, process: Streamer, connect: () => Promise<T>) {
-	const socket = join(work, name);
-	await until('the socket, or the end', () => process.ended !== undefined || existsSync(socket));
-	if (process.ended !== undefined) return undefined;
-	return Promise.race([connect().catch(() => undefined), process.end.then(() => undefined)]);
-}
-
 /** A dump into a capture with the faults; its stream is right, or has no end. */
 async function captured(faults: string, mode: string, must: boolean): Promise<void> {
 	const { process, work, shards } = startCapture({
@@ -126,7 +118,7 @@ async function captured(faults: string, mode: string, must: boolean): Promise<vo
 	});
 	const reading = shards[0]!.all();
 	const dumping = (async () => {
-		const dump = await connected(work, 'streamer-capture.sock', process, () => StandInDump.connect(work));
+		const dump = await dumpUnlessEnded(work, process);
 		if (!dump) return;
 		try {
 			await Promise.all([...files].map(([name, bytes]) => dump.put(name, bytes)));
@@ -183,7 +175,7 @@ async function replayed(faults: string, must: boolean, keep: boolean): Promise<v
 		args: keep ? ['--keep'] : [],
 	});
 	await shards[0]!.end(stream).catch(() => shards[0]!.close());
-	const restore = await connected(work, 'streamer-serve.sock', process, () => StandInRestore.connect(work));
+	const restore = await restoreUnlessEnded(work, process);
 	let wrong: string | undefined;
 	if (restore) {
 		try {
