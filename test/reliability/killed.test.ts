@@ -182,9 +182,11 @@ for (let i = 1; i <= REAL_RUNS; i++) {
 		const scene = new Scene();
 		const application = await scene.start('generations', 48);
 		const noted = (name: string, command: string) => `bash -c 'echo $$ >${name}.pid; exec ${command}'`;
+		// Over a connection of ours: behind a pipe nobody would know of an extract that dies with all of it read.
 		const stream = scene.shell(
-			`${noted('capture', 'criu-image-streamer capture -W src')} | pv -qL 40m | ` +
-				noted('extract', 'criu-image-streamer extract -D disk'),
+			`${noted('capture', 'criu-image-streamer capture -W src --connect unix:link')} & ` +
+				`${noted('extract', 'criu-image-streamer extract --listen unix:link -D disk')}; ` +
+				'code=$?; wait $! && exit $code',
 		);
 		await scene.socket('src', 'capture', stream);
 		const dump = scene.shell(
@@ -194,7 +196,9 @@ for (let i = 1; i <= REAL_RUNS; i++) {
 			'its number',
 			() => Number(readIf(join(scene.folder, `${victim}.pid`))) || undefined,
 		);
-		await new Promise((resolve) => setTimeout(resolve, next() * 2000));
+		// Before, they wait for each other for as long as that takes.
+		await until('the dump', () => /checkpoint-start/.test(stream.messages()) || dump.code !== undefined);
+		await new Promise((resolve) => setTimeout(resolve, next() * 1000));
 		try {
 			process.kill(pid, 'SIGKILL');
 		} catch {
