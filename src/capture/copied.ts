@@ -10,6 +10,7 @@ import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { isPipe } from '../libc/pipes.js';
 import { EPOLLHUP, EPOLLIN, poller } from '../libc/poller.js';
 import type { Stop } from '../run/stop.js';
+import { turn } from '../run/turn.js';
 import type { Balance } from '../shards/balance.js';
 import { SMALL } from '../shards/writer.js';
 import type { Source } from './source.js';
@@ -28,6 +29,7 @@ export async function sendCopied(source: Source, first: Buffer, shards: Balance,
 	const copying = queue.fill(source, stop).catch((error) => queue.fail(error));
 	try {
 		for (;;) {
+			await turn();
 			const next = await queue.next();
 			if (!next) break;
 			const held = shards.tryTake(next.bytes) ?? (await shards.take(next.bytes));

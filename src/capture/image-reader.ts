@@ -11,6 +11,7 @@ import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
 import type { Stop } from '../run/stop.js';
+import { turn } from '../run/turn.js';
 import type { Balance } from '../shards/balance.js';
 import { SMALL } from '../shards/writer.js';
 import { sendCopied } from './copied.js';
@@ -82,6 +83,7 @@ async function sendSmallLater(name: string, data: Buffer, shards: Balance, end: 
 async function sendByReference({ name, fd }: Source, shards: Balance, stop: Stop): Promise<void> {
 	const size = enlargePipe(fd);
 	for (;;) {
+		await turn();
 		let waiting = bytesWaiting(fd);
 		if (waiting === 0) {
 			await readable(fd, stop);

@@ -5,6 +5,7 @@
 
 import { PAGE } from '../libc/constants.js';
 import type { Stop } from '../run/stop.js';
+import { turn } from '../run/turn.js';
 import { type Heard, ShardReader } from '../shards/reader.js';
 import type { Shard } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
@@ -61,6 +62,8 @@ class Loader {
 
 	async run(): Promise<void> {
 		for (;;) {
+			const others = turn();
+			if (others) await others;
 			const due = this.#due();
 			if (due >= 0) {
 				const marker = this.#next[due] as Marker;
@@ -132,6 +135,7 @@ class Loader {
 
 	async #rest(reader: ShardReader, writer: FileWriter, bytes: number, movable: boolean): Promise<void> {
 		for (let left = bytes; left > 0; ) {
+			await turn();
 			if (movable) left -= move(reader, writer, left);
 			if (movable && Math.min(left, reader.movable) >= WORTH_MOVING) await writer.whenRoom();
 			else if (left > 0) left -= await this.#copy(reader, writer, left);

@@ -12,6 +12,7 @@ import { callError, EAGAIN, EINTR, EPIPE } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import { Stop } from '../run/stop.js';
+import { turn } from '../run/turn.js';
 import type { Cursor, HeldFile } from '../stores/held.js';
 
 export interface ServeJob {
@@ -126,7 +127,11 @@ async function sendLarge(cursor: Cursor, pipe: number, stop: Stop): Promise<void
 	for (;;) {
 		const sent = cursor.send(pipe, size);
 		if (sent === 0 || sent === -EPIPE) return;
-		if (sent > 0 || sent === -EINTR) continue;
+		if (sent > 0 || sent === -EINTR) {
+			await turn();
+			stop.check();
+			continue;
+		}
 		if (sent !== -EAGAIN) throw callError(`cannot send ${cursor.name} to CRIU`, sent);
 		await writable(pipe, stop);
 		await drained(pipe, size);

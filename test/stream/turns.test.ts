@@ -1,0 +1,108 @@
+// Work that never has to wait, since files and memory are always ready, leaves turns of the event loop to signals and others.
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { sendImage } from '../../src/capture/image-reader.js';
+import { load } from '../../src/replay/load.js';
+import { Stop } from '../../src/run/stop.js';
+import { Balance } from '../../src/shards/balance.js';
+import { afterwards } from '../support/cleanup.js';
+import { data, file, streamOf } from '../support/markers.js';
+import { ours, Streamer } from '../support/streamer.js';
+import { suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/until.js';
+
+const test = suite('turns of the event loop');
+
+/** No machine copies so many bytes within one of them. */
+const BYTES = 512 << 20;
+
+/** How many turns others got while `work` was done. */
+async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
+	let turns = 0;
+	let over = false;
+	const count = () => {
+		turns++;
+		if (!over) setImmediate(count);
+	};
+	setImmediate(count);
+	try {
+		await work();
+	} finally {
+		over = true;
+	}
+	return turns;
+}
+
+function opened(path: string, flags: string): number {
+	const fd = openSync(path, flags);
+	afterwards(() => closeSync(fd));
+	return fd;
+}
+
+/** A file of `bytes` zeros after `start`, which takes up no room. */
+function sparse(start: Uint8Array, bytes: number): string {
+	const path = join(temporaryFolder(), 'sparse');
+	const fd = openSync(path, 'w');
+	writeSync(fd, start);
+	ftruncateSync(fd, start.length + bytes);
+	closeSync(fd);
+	return path;
+}
+
+const shard = (fd: number) => ({ fd, name: `shard fd ${fd}`, stallMillis: 0 });
+
+test('a file into a shard that is a file', async () => {
+	const stop = new Stop();
+	const source = { name: 'ext', fd: opened(sparse(Buffer.alloc(0), BYTES), 'r'), by: 'copy' as const };
+	const balance = new Balance([shard(opened(join(temporaryFolder(), 'shard'), 'w'))], stop);
+	assert.ok((await turnsDuring(() => sendImage(source, balance, stop))) > 3);
+});
+
+test('a shard that is a file', async () => {
+	const fd = opened(sparse(streamOf(file('a'), data('', BYTES)), BYTES), 'r');
+	const nowhere = {
+		expect: () => false,
+		append: () => undefined,
+		move: () => 0,
+		whenRoom: () => Promise.resolve(),
+		end() {},
+	};
+	const turns = await turnsDuring(async () => {
+		try {
+			await load([shard(fd)], { create: () => nowhere }, new Stop());
+		} catch (error) {
+			assert.match((error as Error).message, /ends before the image does/);
+		}
+	});
+	assert.ok(turns > 3);
+});
+
+test('SIGTERM ends an extract that reads a large file', async () => {
+	const piece = 4_000_000_000;
+	const part = streamOf(file('ext'), data('', piece));
+	const path = sparse(part, piece);
+	const fd = openSync(path, 'r+');
+	const heads = [2, 3, 4, 5, 6, 7, 8].map((seq) => streamOf({ ...data('', piece), seq }));
+	let end = part.length + piece;
+	for (const head of heads) {
+		writeSync(fd, head, 0, head.length, end);
+		end += head.length + piece;
+		ftruncateSync(fd, end);
+	}
+	closeSync(fd);
+	// What the child has read shows in the position of the file, which it shares.
+	const input = opened(path, 'r');
+	const ext = opened('/dev/null', 'w');
+	const at = () => Number(/pos:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${input}`, 'utf8'))![1]);
+	const given = (end: number) => ({ fd: end, forChild: () => end, close() {} }) as never;
+	const args = ['--work-dir', temporaryFolder(), '--ext-file-fds', 'ext:3', 'extract'];
+	const extract = new Streamer(args, { program: ours, stdin: given(input), fds: [given(ext)] });
+	await until('the extract to read', () => at() > 1 << 20);
+	extract.kill('SIGTERM');
+	await extract.ends(143);
+	assert.ok(at() < end, 'it read on to the end');
+});
+
+test.run();
