@@ -11,6 +11,7 @@ import { linkat, pwrite, splice, syncfs } from '../libc/calls.js';
 import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EEXIST, EINTR } from '../libc/errno.js';
 import { makeFolder } from '../libc/make-folder.js';
+import { raiseFileLimit } from '../libc/pipes.js';
 import { gone, leaves, remove } from '../run/leftovers.js';
 import type { FileWriter, Store } from './store.js';
 
@@ -22,7 +23,7 @@ const AT_SYMLINK_FOLLOW = 0x400;
 const MOST_HELD = 64 << 20;
 /** Files up to this size are small. */
 const SMALL = 64 << 10;
-/** Unnamed files that are open at a time. */
+/** Unnamed files that are open at a time; half of what a process may open, where that is less. */
 const MOST_OPEN = 4096;
 /** More files than these are synced all at once, with their file system. */
 const MOST_SYNCED = 64;
@@ -35,6 +36,7 @@ export class FolderStore implements Store {
 	readonly #files = new Map<string, FolderFile>();
 	#held = 0;
 	#open = 0;
+	readonly #mostOpen = Math.min(MOST_OPEN, raiseFileLimit() >> 1);
 	#finished = false;
 
 	/** Writes into `folder`, which is made if absent. */
@@ -59,7 +61,7 @@ export class FolderStore implements Store {
 				this.#held += bytes;
 				return true;
 			},
-			mayOpen: () => this.#open < MOST_OPEN && ++this.#open > 0,
+			mayOpen: () => this.#open < this.#mostOpen && ++this.#open > 0,
 		});
 		this.#files.set(name, file);
 		return file;
@@ -144,18 +146,21 @@ class FolderFile implements FileWriter {
 		return Promise.resolve();
 	}
 
-	end(): void {}
+	end(): void {
+		this.rest();
+	}
 
 	/** What is in memory goes into the file. */
 	write(): void {
-		if (this.#fd === undefined) this.#open();
+		if (this.#fd === undefined && this.#temporary === undefined) this.#open();
 		for (const part of this.#parts) this.#write(part);
 		this.#parts = [];
 	}
 
 	async sync(): Promise<void> {
 		try {
-			await sync(this.#fd!);
+			this.#fd ??= openSync(this.#temporary!, constants.O_RDONLY);
+			await sync(this.#fd);
 		} catch (error) {
 			throw new Error(`cannot write ${this.#path} to the disk`, { cause: error });
 		}
