@@ -64,7 +64,9 @@ export class ShardWriter {
 		if (this.kind === 'file') return FILE_ROOM;
 		if (this.kind === 'socket') return Math.max(0, SOCKET_ROOM - this.unsent());
 		const free = this.#slots.free(this.written - bytesWaiting(this.#fd));
-		return Math.max(0, free - SPARE_SLOTS) * PAGE;
+		// A pipe may have no more slots than that, where its user has used up what the kernel grants.
+		const least = free === this.#slots.count ? 1 : 0;
+		return Math.max(least, free - SPARE_SLOTS) * PAGE;
 	}
 
 	/** Bytes that were written and that the reader has not taken yet, as far as the kernel can tell. */
@@ -222,7 +224,9 @@ export class ShardWriter {
 		release();
 		clearTimeout(timer);
 		this.stop.check();
-		if (this.kind === 'pipe') await poller.pause(DRAIN_MICROS);
+		if (this.kind !== 'pipe') return;
+		await poller.pause(DRAIN_MICROS);
+		this.stop.check();
 	}
 
 	/** What to throw where the reader has ended. */

@@ -1,0 +1,76 @@
+/**
+ * `small-pipes-child.ts reference|copy`: as a user who has used up what the kernel grants for pipes, sends a file through
+ * two shards and back out of a store. Says so with exit status 0; 3: it cannot become such a user.
+ */
+import { sendImage } from '../../src/capture/image-reader.js';
+import { EAGAIN } from '../../src/libc/errno.js';
+import { makePipe, pipeSize } from '../../src/libc/pipes.js';
+import { load } from '../../src/replay/load.js';
+import { Stop } from '../../src/run/stop.js';
+import { Balance } from '../../src/shards/balance.js';
+import { HeldStore } from '../../src/stores/held.js';
+import { content } from '../support/content.js';
+import { pipe } from '../support/pipe.js';
+
+/** Nobody's, so that nobody else runs out of pipes. */
+const ID = 54_321;
+/** Two slots: what the kernel makes then. */
+const SMALLEST = 8192;
+/** More pipes than the usual limit allows (1024). */
+const MOST = 4096;
+const IMPOSSIBLE = 3;
+
+function useUpPipes(): boolean {
+	try {
+		process.setgroups!([]);
+		process.setgid!(ID);
+		process.setuid!(ID);
+	} catch {
+		return false;
+	}
+	for (let i = 0; i < MOST; i++) {
+		const made = makePipe();
+		if (typeof made === 'number') return false;
+		if (pipeSize(made.readEnd) <= SMALLEST) return true;
+	}
+	return false;
+}
+
+async function roundTrip(by: 'reference' | 'copy'): Promise<boolean> {
+	const bytes = content(1, 300_000);
+	const stop = new Stop();
+	const shards = [pipe(), pipe()];
+	const shardOf = ({ fd }: { fd: number }) => ({ fd, name: `shard fd ${fd}`, stallMillis: 0 });
+	const log = { info() {} };
+	const store = new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, log });
+	const loading = load(
+		shards.map(({ readEnd }) => shardOf(readEnd)),
+		store,
+		new Stop(),
+	);
+	const balance = new Balance(
+		shards.map(({ writeEnd }) => shardOf(writeEnd)),
+		stop,
+	);
+	const { readEnd, writeEnd } = pipe();
+	const writing = writeEnd.end(bytes);
+	await sendImage({ name: 'pages-1.img', fd: readEnd.fd, by }, balance, stop);
+	await writing;
+	await balance.endImage();
+	for (const shard of shards) shard.writeEnd.close();
+	await loading;
+	const held = store.files.get('pages-1.img');
+	if (held?.kind !== 'large') return false;
+	const out = pipe();
+	const got = out.readEnd.all();
+	const cursor = held.file.open();
+	for (let sent = 1; sent; ) {
+		sent = cursor.send(out.writeEnd.fd, SMALLEST);
+		if (sent === -EAGAIN) await out.writeEnd.writable();
+	}
+	out.writeEnd.close();
+	return (await got).equals(bytes);
+}
+
+const possible = useUpPipes();
+process.exit(possible ? Number(!(await roundTrip(process.argv[2] as 'reference' | 'copy'))) : IMPOSSIBLE);

@@ -1,0 +1,20 @@
+// A user who has used up what the kernel grants for pipes gets pipes of two pages, which cannot be enlarged.
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { Streamer } from '../support/streamer.js';
+import { skipImpossible, suite } from '../support/suite.js';
+
+const test = suite('the smallest pipes');
+const CHILD = fileURLToPath(new URL('small-pipes-child.ts', import.meta.url));
+
+for (const by of ['reference', 'copy']) {
+	test(`a file by ${by}, through shards and a store`, async () => {
+		const child = new Streamer([by], { program: [process.execPath, '--import', 'tsx', CHILD] });
+		const end = await child.end;
+		if (end === 'exit code 3')
+			skipImpossible('only root can become a user without pipes, and the kernel may have no limit on them');
+		assert.is(end, 'exit code 0', child.stderr);
+	});
+}
+
+test.run();
