@@ -83,6 +83,8 @@ export class ShardReader {
 		if (!staging) return this.#readable();
 		await staging.letFill();
 		for (;;) {
+			// The pipes are closed once the run has failed.
+			this.stop.check();
 			const came = staging.fill();
 			if (came === -EAGAIN) {
 				await this.#readable();
