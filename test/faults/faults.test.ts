@@ -66,7 +66,6 @@ const harmful = [
 	'timerfd_create:EMFILE:1',
 	'timerfd_settime:EINVAL:=2',
 	'fcntl:EPERM:7',
-	'ioctl:ENOTTY:3',
 	'accept4:EMFILE:=1',
 	'socket:EMFILE:=1',
 	'bind:EACCES:=1',
@@ -76,7 +75,7 @@ const harmful = [
 	'getsockopt:ENOBUFS:=1',
 ];
 const CALLS = [
-	...['read', 'write', 'splice', 'pwrite', 'recvmsg', 'epoll_ctl', 'epoll_wait', 'fcntl', 'ioctl', 'pipe2'],
+	...['read', 'write', 'splice', 'pwrite', 'recvmsg', 'epoll_ctl', 'epoll_wait', 'fcntl', 'pipe2'],
 	...[
 		'linkat',
 		'poll',
