@@ -27,13 +27,18 @@ export class CriuConnection {
 	#ended = false;
 	/** When what is half here began. */
 	#began: number | undefined;
+	/** Looks at {@link #began} once in a while: a timer for each message would cost more than the message. */
+	#watch: NodeJS.Timeout | undefined;
+	readonly #release: () => void;
 
 	/** Owns `fd`, a connected UNIX socket. */
 	constructor(
 		readonly fd: number,
 		readonly stop: Stop,
 		readonly halfMillis = HALF_MESSAGE_MILLIS,
-	) {}
+	) {
+		this.#release = stop.onFail(() => poller.interrupt(fd));
+	}
 
 	/** The name that CRIU asks for next, or undefined when it has closed the socket. */
 	async request(): Promise<string | undefined> {
@@ -106,6 +111,8 @@ export class CriuConnection {
 
 	/** Nobody may be waiting here any more. CRIU takes it for an error, unless it is done. */
 	close(): void {
+		clearTimeout(this.#watch);
+		this.#release();
 		closeAll(this.#fds.splice(0));
 		poller.close(this.fd);
 	}
@@ -157,27 +164,31 @@ export class CriuConnection {
 	}
 
 	async #more(half: boolean): Promise<void> {
-		const slow = () =>
-			this.stop.fail(
-				new Error(
-					`the peer on the image socket has not finished a message for ${this.halfMillis / 1000} s: it is not CRIU, or it hangs`,
-				),
-			);
 		if (half) this.#began ??= performance.now();
-		const left = half ? this.halfMillis - (performance.now() - this.#began!) : 0;
-		const timer = half ? setTimeout(slow, Math.max(0, left)) : undefined;
-		try {
-			await this.#wait(EPOLLIN);
-		} finally {
-			clearTimeout(timer);
-		}
+		if (half && !this.#watch) this.#lookIn(this.halfMillis);
+		await this.#wait(EPOLLIN);
+	}
+
+	#lookIn(millis: number): void {
+		this.#watch = setTimeout(() => {
+			this.#watch = undefined;
+			if (this.#began === undefined) return;
+			const left = this.halfMillis - (performance.now() - this.#began);
+			if (left > 0) this.#lookIn(left);
+			else this.stop.fail(this.#slow());
+		}, millis);
+	}
+
+	#slow(): Error {
+		return new Error(
+			`the peer on the image socket has not finished a message for ${this.halfMillis / 1000} s: ` +
+				'it is not CRIU, or it hangs',
+		);
 	}
 
 	async #wait(events: number): Promise<void> {
 		this.stop.check();
-		const release = this.stop.onFail(() => poller.interrupt(this.fd));
 		await poller.until(this.fd, events);
-		release();
 		this.stop.check();
 	}
 }

@@ -31,6 +31,8 @@ const EVENT_DATA = EVENT_BYTES - 8;
 /** Events taken per wake-up; more wait for the next turn of the loop. */
 const BATCH = 128;
 const FAILED = EPOLLERR | EPOLLHUP;
+/** Between the last wait and letting the process end. */
+const REST_MILLIS = 10;
 
 type Wake = (events: number) => void;
 interface Waiters {
@@ -38,19 +40,23 @@ interface Waiters {
 	/** The input waiter wants to hear only of the other side's end. */
 	hangupOnly: boolean;
 	output: Wake | undefined;
+	/** The kernel's set has the descriptor. */
+	known: boolean;
 }
 
 class Poller {
 	readonly #epoll = must(epollCreate1(O_CLOEXEC), 'cannot create the poll set');
 	readonly #events = buffer(EVENT_BYTES * BATCH);
 	readonly #event = buffer(EVENT_BYTES);
+	/** By descriptor, until it is closed or released. */
 	readonly #waiting = new Map<number, Waiters>();
-	/** Descriptors that the kernel's set holds, so that the usual call for each is the right one. */
-	readonly #known = new Set<number>();
 	readonly #timers = new Map<number, Timer>();
 	readonly #idleTimers: Timer[] = [];
 	#active = 0;
 	#handle: { ref(): unknown; unref(): unknown } | undefined;
+	/** {@link #handle} keeps the process alive. */
+	#holds = false;
+	#restDue = false;
 
 	/**
 	 * Resolves with the epoll events once `fd` is readable (EPOLLIN) or writable (EPOLLOUT), or has failed or hung up; with
@@ -64,19 +70,20 @@ class Poller {
 	/** {@link until} without a promise; `wake` is called from the event loop, never from here. */
 	once(fd: number, events: number, wake: Wake): void {
 		let waiters = this.#waiting.get(fd);
-		if (!waiters)
-			this.#waiting.set(fd, (waiters = { input: undefined, hangupOnly: false, output: undefined }));
+		if (!waiters) {
+			waiters = { input: undefined, hangupOnly: false, output: undefined, known: false };
+			this.#waiting.set(fd, waiters);
+		}
 		if (events & EPOLLOUT ? waiters.output : waiters.input) throw new Error(`fd ${fd} is already waited for`);
 		if (events & EPOLLOUT) waiters.output = wake;
 		else {
 			waiters.input = wake;
 			waiters.hangupOnly = !(events & EPOLLIN);
 		}
-		this.#active++;
-		if (this.#active === 1) this.#watch();
+		this.#begin();
 		if (this.#arm(fd, waiters)) return;
 		// epoll refuses regular files: they are always ready.
-		this.#drop(fd, waiters, events);
+		this.#drop(waiters, events);
 		setImmediate(wake, events);
 	}
 
@@ -84,7 +91,7 @@ class Poller {
 	cancel(fd: number, events: number): void {
 		const waiters = this.#waiting.get(fd);
 		if (!waiters || !(events & EPOLLOUT ? waiters.output : waiters.input)) return;
-		this.#drop(fd, waiters, events);
+		this.#drop(waiters, events);
 	}
 
 	/** Wakes whoever waits for `fd` as if it had hung up, so that its owner can close it. */
@@ -92,8 +99,8 @@ class Poller {
 		const waiters = this.#waiting.get(fd);
 		if (!waiters) return;
 		const { input, output } = waiters;
-		if (input) this.#drop(fd, waiters, EPOLLIN);
-		if (output) this.#drop(fd, waiters, EPOLLOUT);
+		if (input) this.#drop(waiters, EPOLLIN);
+		if (output) this.#drop(waiters, EPOLLOUT);
 		input?.(EPOLLHUP);
 		output?.(EPOLLHUP);
 	}
@@ -101,14 +108,12 @@ class Poller {
 	/** Closes `fd`, which nobody waits for any more: the only right way to close what was waited for. */
 	close(fd: number): void {
 		this.#forget(fd);
-		this.#known.delete(fd);
 		close(fd);
 	}
 
 	/** Forgets `fd`, which goes on living with another owner. */
 	release(fd: number): void {
-		this.#forget(fd);
-		if (this.#known.delete(fd)) epollCtl(this.#epoll, EPOLL_CTL_DEL, fd, this.#event);
+		if (this.#forget(fd)) epollCtl(this.#epoll, EPOLL_CTL_DEL, fd, this.#event);
 	}
 
 	/** Resolves after about `micros` microseconds: libuv's timers count whole milliseconds, an age for a pipe. */
@@ -116,8 +121,7 @@ class Poller {
 		return new Promise((resolve) => {
 			const timer = this.#idleTimers.pop() ?? this.#newTimer();
 			timer.start(micros, resolve);
-			this.#active++;
-			if (this.#active === 1) this.#watch();
+			this.#begin();
 		});
 	}
 
@@ -133,14 +137,17 @@ class Poller {
 
 	#ring(timer: Timer): void {
 		this.#idleTimers.push(timer);
-		this.#active--;
-		if (this.#active === 0) this.#handle?.unref();
+		this.#end();
 		timer.ring();
 	}
 
-	#forget(fd: number): void {
+	/** Whether the kernel's set has it. */
+	#forget(fd: number): boolean {
 		this.cancel(fd, EPOLLIN);
 		this.cancel(fd, EPOLLOUT);
+		const known = this.#waiting.get(fd)?.known ?? false;
+		this.#waiting.delete(fd);
+		return known;
 	}
 
 	#arm(fd: number, waiters: Waiters): boolean {
@@ -148,30 +155,43 @@ class Poller {
 			(waiters.input && !waiters.hangupOnly ? EPOLLIN : 0) | (waiters.output ? EPOLLOUT : 0) | EPOLLONESHOT;
 		this.#event.writeUInt32LE(events >>> 0, 0);
 		this.#event.writeInt32LE(fd, EVENT_DATA);
-		const known = this.#known.has(fd);
-		let result = epollCtl(this.#epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, this.#event);
+		let result = epollCtl(this.#epoll, waiters.known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, this.#event);
 		// A descriptor that somebody else closed left the set by itself, and its number may be in use again.
 		if (result === -ENOENT) result = epollCtl(this.#epoll, EPOLL_CTL_ADD, fd, this.#event);
 		else if (result === -EEXIST) result = epollCtl(this.#epoll, EPOLL_CTL_MOD, fd, this.#event);
 		if (result === -EPERM) return false;
-		if (result < 0) this.#drop(fd, waiters, waiters.output ? EPOLLOUT : EPOLLIN);
+		if (result < 0) this.#drop(waiters, waiters.output ? EPOLLOUT : EPOLLIN);
 		must(result, `cannot wait for fd ${fd}`);
-		this.#known.add(fd);
+		waiters.known = true;
 		return true;
 	}
 
-	#drop(fd: number, waiters: Waiters, events: number): void {
+	#drop(waiters: Waiters, events: number): void {
 		if (events & EPOLLOUT) waiters.output = undefined;
 		else waiters.input = undefined;
-		if (!waiters.input && !waiters.output) this.#waiting.delete(fd);
-		this.#active--;
-		if (this.#active === 0) this.#handle?.unref();
+		this.#end();
 	}
 
 	/** libuv keeps the process alive as long as somebody waits here. */
-	#watch(): void {
+	#begin(): void {
+		this.#active++;
+		if (this.#holds) return;
+		this.#holds = true;
 		if (this.#handle) this.#handle.ref();
 		else this.#handle = koffi.node.poll(this.#epoll, { readable: true }, () => this.#deliver()) as never;
+	}
+
+	/** Who waited mostly waits again at once: letting go of the process each time would cost as much as the wait. */
+	#end(): void {
+		this.#active--;
+		if (this.#active > 0 || this.#restDue) return;
+		this.#restDue = true;
+		setTimeout(() => {
+			this.#restDue = false;
+			if (this.#active > 0) return;
+			this.#holds = false;
+			this.#handle!.unref();
+		}, REST_MILLIS);
 	}
 
 	#deliver(): void {
@@ -195,8 +215,8 @@ class Poller {
 		const { input, output } = waiters;
 		const wakeInput = input && events & (EPOLLIN | FAILED) ? input : undefined;
 		const wakeOutput = output && events & (EPOLLOUT | FAILED) ? output : undefined;
-		if (wakeInput) this.#drop(fd, waiters, EPOLLIN);
-		if (wakeOutput) this.#drop(fd, waiters, EPOLLOUT);
+		if (wakeInput) this.#drop(waiters, EPOLLIN);
+		if (wakeOutput) this.#drop(waiters, EPOLLOUT);
 		// One-shot: the kernel disarmed both directions, and one of them may still be waited for.
 		if ((waiters.input || waiters.output) && this.#waiting.get(fd) === waiters) this.#arm(fd, waiters);
 		wakeInput?.(events);
