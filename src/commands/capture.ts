@@ -44,7 +44,10 @@ export async function run(options: Options): Promise<void> {
 				control.finish();
 				progress.transferred(summary);
 				if (options.displayStats) displayStats('captured', summary);
-				if (scriptMayAsk) await control.linger(criuClosed);
+				if (!scriptMayAsk) return;
+				await control.linger(criuClosed);
+				// What CRIU wanted to send after the end of its image is missing there.
+				await criuClosed;
 			} catch (error) {
 				const cause = (await outgoing.explain?.(asError(error))) ?? error;
 				control.fail(describeError(cause));

@@ -77,4 +77,14 @@ test('the image is complete with inventory.img, though CRIU keeps its socket (la
 	await process.ends();
 });
 
+test('a file after inventory.img: the image is out without it, and the capture does not end well', async () => {
+	const { process, work, shards } = startCapture();
+	const got = shards[0]!.all();
+	const criu = await StandInDump.connect({ work, process });
+	await criu.put('inventory.img', 'inventory');
+	assert.match(markersIn(await got).at(-1)!, 'image-end');
+	await criu.put('late.img', 'late').catch(() => {});
+	assert.match(await process.ends(1), /CRIU sent "late\.img" after inventory\.img, which ends an image/);
+});
+
 test.run();
