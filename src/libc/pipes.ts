@@ -46,14 +46,16 @@ let granted = LARGEST_PIPE;
 
 /** Makes the pipe of `fd` as large as the kernel grants (`most` at most; never smaller than it is); returns its size. */
 export function enlargePipe(fd: number, most = LARGEST_PIPE): number {
+	const now = pipeSize(fd);
 	for (const size of SIZES) {
 		if (size > most || size > granted) continue;
+		if (size <= now) break;
 		const result = fcntl(fd, F_SETPIPE_SZ, size);
 		if (result > 0) return result;
 		// A soft limit on a user's pipe pages frees up again; the limit on one pipe does not.
 		if (size > 1 << 20) granted = 1 << 20;
 	}
-	return pipeSize(fd);
+	return now;
 }
 
 /** Bytes that wait in a pipe or socket; 0 where that cannot be told. */

@@ -1,10 +1,12 @@
 // A user who has used up what the kernel grants for pipes gets pipes of two pages, which cannot be enlarged.
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
+import { enlargePipe, pipeSize } from '../../src/libc/pipes.js';
+import { pipe } from '../support/pipe.js';
 import { Streamer } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
 
-const test = suite('the smallest pipes');
+const test = suite('sizes of pipes');
 const CHILD = fileURLToPath(new URL('small-pipes-child.ts', import.meta.url));
 
 for (const by of ['reference', 'copy']) {
@@ -16,5 +18,12 @@ for (const by of ['reference', 'copy']) {
 		assert.is(end, 'exit code 0', child.stderr);
 	});
 }
+
+test('one that is larger than asked for stays as it is', () => {
+	const { readEnd } = pipe();
+	const size = enlargePipe(readEnd.fd, 256 << 10);
+	assert.is(enlargePipe(readEnd.fd, 128 << 10), size);
+	assert.is(pipeSize(readEnd.fd), size);
+});
 
 test.run();
