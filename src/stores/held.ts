@@ -60,6 +60,7 @@ class HeldWriter implements FileWriter {
 		this.#large = new LargeFile(this.name, this.room);
 		// Known from here on, so that it is let go of when the stream fails.
 		this.files.set(this.name, { kind: 'large', file: this.#large });
+		this.room.gone(undefined, this.#size);
 		for (const part of this.#parts) this.#large.append(part);
 		this.#parts = [];
 		return true;

@@ -56,9 +56,9 @@ export class Room {
 		return parkInMemory();
 	}
 
-	/** A segment that {@link next} made was emptied and closed. */
-	gone(segment: Segment, bytes: number): void {
-		if (segment.inMemory) this.#held -= bytes;
+	/** So many bytes of what {@link took} counted are not held any more: those of a segment that was closed, for one. */
+	gone(segment: Segment | undefined, bytes: number): void {
+		if (!segment || segment.inMemory) this.#held -= bytes;
 	}
 
 	/** `bytes` more are held; true: memory is full, and what follows needs a new segment. Throws where it has no place. */

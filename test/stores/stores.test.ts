@@ -190,6 +190,14 @@ limits('with many small files, too', async () => {
 	assert.match(message, /--memory-limit.*--spool/);
 });
 
+limits('what turns out to be a large file counts once', async () => {
+	const filled = held({ memoryLimit: 1_000_000 });
+	for (let i = 0; i < 9; i++)
+		await give(filled.store.create(`${i}`), LARGE.subarray(0, 100_000), [['append', 50_000]]);
+	await filled.complete();
+	assert.is((await filled.read('8'))?.length, 100_000);
+});
+
 limits('past the limit the spool takes over, which is said once', async () => {
 	const spool = temporaryFolder();
 	const filled = held({ memoryLimit: 2 << 20, spool });
