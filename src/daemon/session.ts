@@ -45,6 +45,10 @@ export async function openSession(options: Options, socketName: string | undefin
 		handedOver === undefined
 			? undefined
 			: checkHandedOver(handedOver, options.criuFd === undefined ? 'LISTEN_FDS' : '--criu-fd');
+	if (kind === 'connected' && options.criuClients > 1)
+		throw new UsageError(
+			`--criu-clients ${options.criuClients} needs a socket that listens, and fd ${handedOver} is connected to one CRIU`,
+		);
 	const workDir = openWorkDir(options.workDir);
 	if (socketName !== undefined && kind === undefined) {
 		// Now, rather than when the image has been read.

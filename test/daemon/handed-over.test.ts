@@ -59,6 +59,14 @@ test('a connected one serves a restore', async () => {
 	await serve.ends();
 });
 
+test('a connected one has one CRIU', async () => {
+	const serve = new Streamer(['-W', temporaryFolder(), '--criu-fd', '3', '--criu-clients', '2', 'serve'], {
+		stdin: pipeOf(smallStream()),
+		fds: [connection().theirs],
+	});
+	assert.match(await serve.ends(2), /--criu-clients 2 needs a socket that listens, and fd 3 is connected/);
+});
+
 test('a listening one is accepted on, and stays where it is', async () => {
 	const { end, path } = listener();
 	const { process, work, shards } = startCapture({ fds: [end], args: ['--criu-fd', '3'] });
