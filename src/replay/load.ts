@@ -89,8 +89,9 @@ class Loader {
 
 	/** The shard that has the next marker, or -1. Reads what is there. */
 	#due(): number {
-		for (const [i, reader] of this.readers.entries()) {
-			const next = this.#waits[i] ? undefined : (this.#next[i] ??= reader.tryMarker());
+		// Once for every marker: an iterator each would be most of what this leaves behind.
+		for (let i = 0; i < this.readers.length; i++) {
+			const next = this.#waits[i] ? undefined : (this.#next[i] ??= this.readers[i]!.tryMarker());
 			if (next && next !== 'end' && this.#order.isDue(next)) return i;
 		}
 		return -1;
