@@ -131,6 +131,8 @@ class Poller {
 		this.#event.writeUInt32LE((EPOLLIN | EPOLLET) >>> 0, 0);
 		this.#event.writeInt32LE(timer.fd, EVENT_DATA);
 		must(epollCtl(this.#epoll, EPOLL_CTL_ADD, timer.fd, this.#event), 'cannot wait for a timer');
+		// Somebody else closed the descriptor that had this number.
+		this.#waiting.delete(timer.fd);
 		this.#timers.set(timer.fd, timer);
 		return timer;
 	}
