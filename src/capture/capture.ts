@@ -167,7 +167,12 @@ class Run {
 	#read(source: Source): void {
 		const reading = sendImage(source, this.#shards, this.stop).finally(() => poller.close(source.fd));
 		this.#task(
-			reading.then(() => {
+			reading.then((full) => {
+				// A CRIU that was killed leaves it so, and nothing else is missing.
+				if (source.name === LAST_IMAGE && !full && !this.job.allowIncomplete)
+					throw new Error(
+						`CRIU ended before it wrote ${LAST_IMAGE}: the dump failed, and so does the stream`,
+					);
 				this.#open.delete(source.name);
 				if (this.#open.size === 0 && this.#names.has(LAST_IMAGE)) this.#whole();
 				if (this.#open.size === 0) this.#idle?.();

@@ -27,9 +27,12 @@ const PAGES = /^pages-/;
 /** Filled and emptied without anything happening between. */
 const scratch = Buffer.allocUnsafeSlow(SMALL);
 
-/** Sends the whole of `source` to the shards; resolves when its end was written. */
-export async function sendImage(source: Source, shards: Balance, stop: Stop): Promise<void> {
-	if (source.by === 'reference' && PAGES.test(source.name)) return sendByReference(source, shards, stop);
+/** Sends the whole of `source` to the shards; resolves when its end was written, with false where the file is empty. */
+export async function sendImage(source: Source, shards: Balance, stop: Stop): Promise<boolean> {
+	if (source.by === 'reference' && PAGES.test(source.name)) {
+		await sendByReference(source, shards, stop);
+		return true;
+	}
 	const kept: Buffer[] = [];
 	let size = 0;
 	for (;;) {
@@ -38,11 +41,17 @@ export async function sendImage(source: Source, shards: Balance, stop: Stop): Pr
 			size += got;
 			if (size < SMALL) continue;
 			const first = together(kept, size);
-			if (source.by === 'copy') return sendCopied(source, Buffer.from(first), shards, stop);
-			await sendSmall(source.name, first, shards, false);
-			return sendByReference(source, shards, stop);
+			if (source.by === 'copy') await sendCopied(source, Buffer.from(first), shards, stop);
+			else {
+				await sendSmall(source.name, first, shards, false);
+				await sendByReference(source, shards, stop);
+			}
+			return true;
 		}
-		if (got === 0) return sendSmall(source.name, together(kept, size), shards, true);
+		if (got === 0) {
+			await sendSmall(source.name, together(kept, size), shards, true);
+			return size > 0;
+		}
 		if (got !== -EAGAIN && got !== -EINTR) throw callError(`cannot read ${source.name}`, got);
 		if (got === -EINTR) continue;
 		keep(kept, size);

@@ -27,6 +27,15 @@ const refused: [what: string, dump: (criu: StandInDump) => Promise<unknown>, mes
 		},
 		/after "core-1\.img", without inventory\.img/,
 	],
+	[
+		'an empty inventory.img',
+		async (criu) => {
+			await criu.put('files.img', 'files');
+			await criu.put('inventory.img', '');
+			criu.close();
+		},
+		/CRIU ended before it wrote inventory\.img/,
+	],
 	['an empty name', (criu) => criu.send(requestFor('')), /"", which is empty/],
 	[
 		'a name with a slash',
