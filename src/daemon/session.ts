@@ -3,7 +3,8 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Options } from '../cli/options.js';
 import type { CriuSocket } from '../criu/socket.js';
-import { close, dup2, write } from '../libc/calls.js';
+import { close, dup2, fcntl, write } from '../libc/calls.js';
+import { F_GETFL, O_ACCMODE, O_RDONLY, O_WRONLY } from '../libc/constants.js';
 import { errnoText } from '../libc/errno.js';
 import { poller } from '../libc/poller.js';
 import { listenUnix, refuseInUse } from '../libc/unix-socket.js';
@@ -40,6 +41,7 @@ export async function openSession(options: Options, socketName: string | undefin
 	const detached = takeDetached();
 	const activated = detached ? detached.criuFd : takeActivation();
 	checkWatchers(options);
+	checkExtFiles(options);
 	const handedOver = options.criuFd ?? activated;
 	const kind =
 		handedOver === undefined
@@ -111,6 +113,20 @@ function checkWatchers(options: Options): void {
 	const other = descriptorsOf({ ...options, statusFd: undefined }).get(statusFd);
 	if (other) throw new UsageError(`--status-fd: fd ${statusFd} is used by ${other} already`);
 	if (!isOpen(statusFd)) throw new UsageError(`--status-fd: fd ${statusFd} is not open`);
+}
+
+/** Now, rather than when the application stands still. */
+function checkExtFiles(options: Options): void {
+	const capture = options.command === 'capture';
+	const others = descriptorsOf({ ...options, extFiles: [] });
+	for (const { name, fd } of options.extFiles) {
+		const refuse = (why: string) => new UsageError(`--ext-file-fds: fd ${fd}, for ${name}, ${why}`);
+		if (!isOpen(fd)) throw refuse('is not open');
+		const other = others.get(fd);
+		if (other) throw refuse(`is used by ${other} already`);
+		if ((fcntl(fd, F_GETFL, 0) & O_ACCMODE) === (capture ? O_WRONLY : O_RDONLY))
+			throw refuse(`is open for ${capture ? 'writing' : 'reading'} only`);
+	}
 }
 
 function openLogFile(path: string): number {

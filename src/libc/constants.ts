@@ -6,6 +6,8 @@ export const SPLICE_F_NONBLOCK = 2;
 export const SPLICE_F_MORE = 4;
 
 export const { O_NONBLOCK, O_RDONLY, O_WRONLY, O_RDWR, O_DIRECTORY } = constants;
+/** Which of O_RDONLY, O_WRONLY and O_RDWR an open file has. */
+export const O_ACCMODE = 3;
 export const O_CLOEXEC = 0o2000000;
 export const O_APPEND = constants.O_APPEND;
 

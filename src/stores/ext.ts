@@ -1,4 +1,5 @@
 /** A file of the user's that leaves the image as it comes (--ext-file-fds): nothing of it is held. */
+import { openSync } from 'node:fs';
 import type { ExtFile } from '../cli/options.js';
 import { splice, write } from '../libc/calls.js';
 import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
@@ -44,6 +45,8 @@ export class ExtWriter implements FileWriter {
 
 	end(): void {
 		poller.close(this.fd);
+		// Others, in this process too, still take these numbers for their stdin and stdout.
+		if (this.fd <= 2) openSync('/dev/null', 'r+');
 	}
 
 	async #appendRest(bytes: Buffer): Promise<void> {

@@ -10,6 +10,7 @@ import type { Options } from '../cli/options.js';
 import { buffer, fcntl, getsockopt, shutdown } from '../libc/calls.js';
 import {
 	F_GETFL,
+	O_ACCMODE,
 	O_NONBLOCK,
 	O_RDONLY,
 	O_RDWR,
@@ -29,8 +30,7 @@ import type { Incoming, Outgoing, Shard } from '../shards/shard.js';
 
 type Direction = 'write' | 'read';
 
-/** Of open(2)'s flags: read, write or both; and a descriptor that only names a file. */
-const O_ACCMODE = 3;
+/** Of open(2)'s flags: a descriptor that only names a file. */
 const O_PATH = 0o10000000;
 /** The device number of /dev/null. */
 const DEV_NULL = 0x103;

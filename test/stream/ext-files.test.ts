@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { content } from '../support/content.js';
 import { data, file, fileEnd, imageEnd, streamOf, whole } from '../support/markers.js';
-import { pipe } from '../support/pipe.js';
+import { pipe, pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore, type Where } from '../support/stand-in.js';
-import { startExtract, startPipeline } from '../support/streamer.js';
+import { Streamer, startExtract, startPipeline } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -102,5 +102,29 @@ test('one that is not asked for becomes a file of the image', async () => {
 	await process.ends();
 	assert.equal(namesIn(folder), ['fs.tar']);
 });
+
+test('one that is stdout', async () => {
+	const out = pipe();
+	const args = ['--work-dir', temporaryFolder(), '--ext-file-fds', 'fs.tar:1', 'extract'];
+	const stdin = pipeOf(streamOf(...whole('fs.tar', 'tar'), ...whole('inventory.img', 'i'), imageEnd()));
+	const process = new Streamer(args, { stdin, stdout: out.writeEnd });
+	assert.is((await out.readEnd.all()).toString(), 'tar');
+	await restoreInventory({ work: args[1]!, process });
+	assert.match(await process.ends(), /^\{[^\n]+\}\nsocket-init\n$/);
+});
+
+const unfit: [what: string, command: string, fd: string, message: RegExp][] = [
+	['not open, for a capture', 'capture', '99', /fd 99, for fs\.tar, is not open/],
+	['not open, for an extract', 'extract', '99', /fd 99, for fs\.tar, is not open/],
+	['the other end', 'extract', '3', /fd 3, for fs\.tar, is open for reading only/],
+	['where the image comes from', 'extract', '0', /fd 0, for fs\.tar, is used by stdin already/],
+];
+for (const [what, command, fd, message] of unfit) {
+	test(`refused at the start: ${what}`, async () => {
+		const args = ['--work-dir', temporaryFolder(), '--ext-file-fds', `fs.tar:${fd}`, command];
+		const process = new Streamer(args, { stdin: pipe().readEnd, fds: [pipe().readEnd] });
+		assert.match(await process.ends(2), message);
+	});
+}
 
 test.run();
