@@ -5,7 +5,7 @@
  * CRIU writes last, is at its end and no file is open; the socket may stay open for much longer (lazy pages).
  */
 
-import type { ExtFile } from '../cli/options.js';
+import type { ExtFile } from '../cli/values.js';
 import type { CriuConnection } from '../criu/connection.js';
 import { acceptCriu, type CriuSocket } from '../criu/socket.js';
 import { dup } from '../libc/calls.js';

@@ -1,7 +1,8 @@
 /** The command line: yargs reads it, and the module of the command does the rest. */
 import yargs from 'yargs';
 import { describeError, UsageError } from '../run/errors.js';
-import { type Command, definitions, type Options, readOptions } from './options.js';
+import { type Command, definitions } from './definitions.js';
+import { type Options, readOptions } from './options.js';
 import { PROGRAM, version } from './version.js';
 
 const commands: Record<Command, string> = {

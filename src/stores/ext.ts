@@ -1,6 +1,6 @@
 /** A file of the user's that leaves the image as it comes (--ext-file-fds): nothing of it is held. */
 import { openSync } from 'node:fs';
-import type { ExtFile } from '../cli/options.js';
+import type { ExtFile } from '../cli/values.js';
 import { splice, write } from '../libc/calls.js';
 import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';

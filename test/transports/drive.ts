@@ -1,7 +1,8 @@
 /** What the engine does with shards, as little of it as shows that a transport carries bytes. */
 
 import { createServer } from 'node:net';
-import { type Command, type Options, readOptions } from '../../src/cli/options.js';
+import type { Command } from '../../src/cli/definitions.js';
+import { type Options, readOptions } from '../../src/cli/options.js';
 import { buffer, read, write } from '../../src/libc/calls.js';
 import { callError, EAGAIN, EINTR } from '../../src/libc/errno.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';

@@ -3,7 +3,7 @@
  * to $RESULT. With $HOLD it lives on, after the shards are closed, until stdin ends.
  */
 import { readSync, writeFileSync } from 'node:fs';
-import type { Command } from '../../src/cli/options.js';
+import type { Command } from '../../src/cli/definitions.js';
 import { UsageError } from '../../src/run/errors.js';
 import { openIncoming, openOutgoing } from '../../src/transports/open.js';
 import { optionsOf, readAll, writeAll } from './drive.js';
