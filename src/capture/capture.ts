@@ -56,6 +56,7 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 	const run = new Run(job, stop);
 	const abort = () => stop.fail(job.signal?.reason);
 	job.signal?.addEventListener('abort', abort);
+	if (job.signal?.aborted) abort();
 	try {
 		const criu = await Promise.race([acceptCriu(job.criu, stop), stop.failed]);
 		return await Promise.race([run.serve(criu), stop.failed]);

@@ -1,9 +1,16 @@
 // A dump that failed is a stream that failed: exit code 1, and no end of the image, so that every reader refuses it.
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { capture } from '../../src/capture/capture.js';
+import { poller } from '../../src/libc/poller.js';
+import { listenUnix } from '../../src/libc/unix-socket.js';
+import { afterwards } from '../support/cleanup.js';
 import { markersIn } from '../support/markers.js';
+import { pipe } from '../support/pipe.js';
 import { requestFor, StandInDump } from '../support/stand-in.js';
 import { startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
 
 const test = suite('failed dump');
 
@@ -94,6 +101,27 @@ test('a file after inventory.img: the image is out without it, and the capture d
 	assert.match(markersIn(await got).at(-1)!, 'image-end');
 	await criu.put('late.img', 'late').catch(() => {});
 	assert.match(await process.ends(1), /CRIU sent "late\.img" after inventory\.img, which ends an image/);
+});
+
+test('a capture that is given up before it begins takes no dump', async () => {
+	const path = join(temporaryFolder(), 'criu.sock');
+	const fd = listenUnix(path, 'connection');
+	afterwards(() => poller.close(fd));
+	const { readEnd, writeEnd } = pipe();
+	const job = {
+		criu: { kind: 'listening' as const, fd },
+		shards: [{ fd: writeEnd.fd, name: 'the shard', stallMillis: 0 }],
+		extFiles: [],
+		references: () => false,
+		allowIncomplete: false,
+		signal: AbortSignal.abort(new Error('given up')),
+		onStart() {},
+	};
+	let message = '';
+	await capture(job).catch((error) => (message = error.message));
+	assert.is(message, 'given up');
+	writeEnd.close();
+	assert.is((await readEnd.all()).length, 0);
 });
 
 test.run();
