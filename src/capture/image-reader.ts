@@ -94,15 +94,13 @@ async function sendByReference({ name, fd }: Source, shards: Balance, stop: Stop
 	for (;;) {
 		await turn();
 		let waiting = bytesWaiting(fd);
-		if (waiting === 0) {
-			await readable(fd, stop);
-			waiting = bytesWaiting(fd);
-			if (waiting === 0) break;
-		}
-		waiting = await gathered(fd, waiting, size);
+		if (waiting > 0) waiting = await gathered(fd, waiting, size);
 		if (waiting <= WORTH_COPYING) {
 			const got = read(fd, scratch, WORTH_COPYING);
+			if (got === 0) break;
 			if (got > 0) await sendSmall(name, scratch.subarray(0, got), shards, false);
+			else if (got === -EAGAIN) await readable(fd, stop);
+			else if (got !== -EINTR) throw callError(`cannot read ${name}`, got);
 			continue;
 		}
 		const held = shards.tryTake(waiting) ?? (await shards.take(waiting));

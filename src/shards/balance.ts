@@ -31,6 +31,8 @@ export class Balance {
 	/** Has records that go out in this turn of the event loop. */
 	#gathering: ShardWriter | undefined;
 	#look: (() => void) | undefined;
+	/** Of shards with the same room, which one is asked first: all of them take part. */
+	#turn = 0;
 
 	constructor(
 		shards: readonly Shard[],
@@ -120,12 +122,16 @@ export class Balance {
 	#roomiest(wanted: number): Held | undefined {
 		let best: ShardWriter | undefined;
 		let most = 0;
-		for (const writer of this.writers) {
+		const count = this.writers.length;
+		const first = this.#turn;
+		for (let i = 0; i < count; i++) {
+			const writer = this.writers[(first + i) % count]!;
 			if (writer.busy) continue;
 			const room = writer.room();
 			if (room <= most || room < writer.enough(wanted)) continue;
 			best = writer;
 			most = room;
+			this.#turn = (first + i + 1) % count;
 		}
 		if (!best) return undefined;
 		best.busy = true;
