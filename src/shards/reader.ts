@@ -25,7 +25,7 @@ export const LARGE = 16 << 10;
 /** Time for a sender to fill its pipe, in microseconds: a fast one needs about as much for 1 MiB, a slow one is waited for. */
 const SHORTEST_PAUSE = 20;
 const FIRST_PAUSE = 60;
-const LONGEST_PAUSE = 250;
+const LONGEST_PAUSE = 1000;
 
 /**
  * When a byte last came over any shard, as performance.now() has it; 0 before the first. Until then the sender may wait for
@@ -81,6 +81,7 @@ export class ShardReader {
 	async more(): Promise<void> {
 		const staging = this.#staging;
 		if (!staging) return this.#readable();
+		if (!staging.busy) await this.#readable();
 		await staging.letFill();
 		for (;;) {
 			// The pipes are closed once the run has failed.
@@ -248,8 +249,8 @@ class Staging {
 	ended = false;
 	readonly #writeEnd: number;
 	#pause = FIRST_PAUSE;
-	/** The sender is fast: it is filling its pipe at this moment. */
-	#busy = false;
+	/** The sender is fast: it is filling its pipe at this moment, and there is no need to wait for a first byte. */
+	busy = false;
 
 	constructor(
 		readonly source: number,
@@ -262,8 +263,8 @@ class Staging {
 	}
 
 	/** Leaves a sender that is at work alone for a while. */
-	async letFill(): Promise<void> {
-		if (this.#busy) await poller.pause(this.#pause);
+	letFill(): Promise<void> {
+		return poller.pause(this.#pause);
 	}
 
 	/** Takes everything that the sender's pipe holds: how many bytes, 0 at the end, or negative errno. */
@@ -277,12 +278,12 @@ class Staging {
 			SPLICE_F_MOVE | SPLICE_F_NONBLOCK,
 		);
 		if (came === 0) this.ended = true;
-		if (came === -EAGAIN) this.#busy = true;
+		this.busy = came >= this.size >> 3;
 		if (came <= 0) return came;
 		this.bytes += came;
-		this.#busy = came >= this.size >> 3;
-		if (came >= this.size - (this.size >> 2)) this.#pause = Math.max(SHORTEST_PAUSE, this.#pause * 0.9);
-		else if (came < this.size >> 1) this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 1.1);
+		// Once the pipe is full the sender sleeps, and nobody holds its lock: better a little too late than too early.
+		if (came >= this.size - (this.size >> 4)) this.#pause = Math.max(SHORTEST_PAUSE, this.#pause * 0.99);
+		else this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 1.3);
 		return came;
 	}
 

@@ -12,6 +12,9 @@ import type { FileWriter, Store } from './store.js';
 /** Files up to this size stay in buffers. */
 export const SMALL_FILE = 64 << 10;
 
+/** Whole pages, and enough of them to be worth a call. */
+const BLOCK = 64 << 10;
+
 /** files.img of half a million open files. */
 const MOST_WHOLE = 64 << 20;
 
@@ -95,6 +98,9 @@ class HeldWriter implements FileWriter {
 /** A file in segments, in order. */
 export class LargeFile {
 	readonly #segments: Segment[] = [];
+	/** Appended bytes: a pipe would spend a page on each small piece. */
+	#block: Buffer | undefined;
+	#gathered = 0;
 	#size = 0;
 	#opened = false;
 
@@ -104,14 +110,27 @@ export class LargeFile {
 	) {}
 
 	append(bytes: Buffer): void {
-		for (let left = bytes; left.length; ) {
-			const taken = this.#last().append(left);
-			this.#took(taken);
-			left = left.subarray(taken);
+		this.#block ??= Buffer.allocUnsafe(BLOCK);
+		for (let at = 0; at < bytes.length; ) {
+			const copied = bytes.copy(this.#block, this.#gathered, at);
+			at += copied;
+			this.#gathered += copied;
+			if (this.#gathered === BLOCK) this.#writeBlock();
 		}
 	}
 
+	/** What was appended goes into segments. */
+	#writeBlock(): void {
+		for (let at = 0; at < this.#gathered; ) {
+			const taken = this.#last().append(this.#block!.subarray(at, this.#gathered));
+			this.#took(taken);
+			at += taken;
+		}
+		this.#gathered = 0;
+	}
+
 	move(from: number, bytes: number): number {
+		this.#writeBlock();
 		for (;;) {
 			const moved = this.#last().move(from, bytes);
 			if (moved < 0) {
@@ -126,6 +145,8 @@ export class LargeFile {
 	}
 
 	seal(): void {
+		this.#writeBlock();
+		this.#block = undefined;
 		this.#segments.at(-1)?.seal();
 	}
 

@@ -39,7 +39,7 @@ class PipeSegment implements Segment {
 	}
 
 	append(from: Buffer): number {
-		// Bytes that are written go on in the last page where they can: only the kernel knows how many fit.
+		// Only the kernel knows how many fit: what is written may go on in the last page.
 		for (;;) {
 			const written = write(this.#writeEnd, from, from.length);
 			if (written === -EINTR) continue;
