@@ -5,28 +5,24 @@
  * where nobody else takes the lock. Reading markers from the sender's pipe while the sender fills it costs more than all the
  * rest, because both spin for that lock; so the sender is also given the time to fill its pipe.
  */
-import { close, fcntl, read, splice } from '../libc/calls.js';
-import { F_GETPIPE_SZ, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
+import { fcntl, read } from '../libc/calls.js';
+import { F_GETPIPE_SZ } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
-import { enlargePipe, LARGEST_PIPE, makePipe, SHARD_PIPE } from '../libc/pipes.js';
+import { enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import type { Stop } from '../run/stop.js';
 import { PREFIX_BYTES } from '../wire/frame.js';
 import { MOST_MESSAGE_BYTES } from '../wire/limits.js';
 import { decodeMarker, type Marker } from '../wire/marker.js';
 import type { Shard } from './shard.js';
+import { Staging } from './staging.js';
 
 /** Read at a time while records are small. */
 const MANY = 64 << 10;
 /** The least that a marker with a payload has: what is read beyond it is copied, and shifts the payload in its pages. */
 const FEW = 4;
 /** Payloads from this size on are moved. */
-export const LARGE = 16 << 10;
-/** Time for a sender to fill its pipe, in microseconds: a fast one needs about as much for 1 MiB, a slow one is waited for. */
-const SHORTEST_PAUSE = 20;
-const FIRST_PAUSE = 60;
-const LONGEST_PAUSE = 1000;
-
+const LARGE = 16 << 10;
 /**
  * When a byte last came over any shard, as performance.now() has it; 0 before the first. Until then the sender may wait for
  * CRIU for as long as it takes, and later a shard may have none for long while the others are faster.
@@ -239,57 +235,6 @@ export class ShardReader {
 
 	#error(result: number): Error {
 		return callError(`cannot read the image from ${this.name}`, result);
-	}
-}
-
-/** What was taken out of a sender's pipe and not read yet. */
-class Staging {
-	readonly readEnd: number;
-	bytes = 0;
-	ended = false;
-	readonly #writeEnd: number;
-	#pause = FIRST_PAUSE;
-	/** The sender is fast: it is filling its pipe at this moment, and there is no need to wait for a first byte. */
-	busy = false;
-
-	constructor(
-		readonly source: number,
-		readonly size: number,
-	) {
-		const made = makePipe();
-		if (typeof made === 'number') throw callError('cannot make a pipe for reading a shard', made);
-		({ readEnd: this.readEnd, writeEnd: this.#writeEnd } = made);
-		enlargePipe(this.readEnd, size);
-	}
-
-	/** Leaves a sender that is at work alone for a while. */
-	letFill(): Promise<void> {
-		return poller.pause(this.#pause);
-	}
-
-	/** Takes everything that the sender's pipe holds: how many bytes, 0 at the end, or negative errno. */
-	fill(): number {
-		const came = splice(
-			this.source,
-			null,
-			this.#writeEnd,
-			null,
-			LARGEST_PIPE,
-			SPLICE_F_MOVE | SPLICE_F_NONBLOCK,
-		);
-		if (came === 0) this.ended = true;
-		this.busy = came >= this.size >> 3;
-		if (came <= 0) return came;
-		this.bytes += came;
-		// Once the pipe is full the sender sleeps, and nobody holds its lock: better a little too late than too early.
-		if (came >= this.size - (this.size >> 4)) this.#pause = Math.max(SHORTEST_PAUSE, this.#pause * 0.99);
-		else this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 1.3);
-		return came;
-	}
-
-	close(): void {
-		close(this.readEnd);
-		close(this.#writeEnd);
 	}
 }
 

@@ -1,0 +1,65 @@
+/**
+ * A pipe of our own, between a sender's and those who read its stream: see reader.ts for why. It is filled in one call, when
+ * the sender has had the time to fill its pipe.
+ */
+import { close, splice } from '../libc/calls.js';
+import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
+import { callError } from '../libc/errno.js';
+import { enlargePipe, LARGEST_PIPE, makePipe } from '../libc/pipes.js';
+import { poller } from '../libc/poller.js';
+
+/** Time for a sender to fill its pipe, in microseconds: a fast one needs about as much for 1 MiB, a slow one is waited for. */
+const SHORTEST_PAUSE = 20;
+const FIRST_PAUSE = 60;
+const LONGEST_PAUSE = 1000;
+
+/** What was taken out of a sender's pipe and not read yet. */
+export class Staging {
+	readonly readEnd: number;
+	bytes = 0;
+	ended = false;
+	readonly #writeEnd: number;
+	#pause = FIRST_PAUSE;
+	/** The sender is fast: it is filling its pipe at this moment, and there is no need to wait for a first byte. */
+	busy = false;
+
+	constructor(
+		readonly source: number,
+		readonly size: number,
+	) {
+		const made = makePipe();
+		if (typeof made === 'number') throw callError('cannot make a pipe for reading a shard', made);
+		({ readEnd: this.readEnd, writeEnd: this.#writeEnd } = made);
+		enlargePipe(this.readEnd, size);
+	}
+
+	/** Leaves a sender that is at work alone for a while. */
+	letFill(): Promise<void> {
+		return poller.pause(this.#pause);
+	}
+
+	/** Takes everything that the sender's pipe holds: how many bytes, 0 at the end, or negative errno. */
+	fill(): number {
+		const came = splice(
+			this.source,
+			null,
+			this.#writeEnd,
+			null,
+			LARGEST_PIPE,
+			SPLICE_F_MOVE | SPLICE_F_NONBLOCK,
+		);
+		if (came === 0) this.ended = true;
+		this.busy = came >= this.size >> 3;
+		if (came <= 0) return came;
+		this.bytes += came;
+		// Once the pipe is full the sender sleeps, and nobody holds its lock: better a little too late than too early.
+		if (came >= this.size - (this.size >> 4)) this.#pause = Math.max(SHORTEST_PAUSE, this.#pause * 0.99);
+		else this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 1.3);
+		return came;
+	}
+
+	close(): void {
+		close(this.readEnd);
+		close(this.#writeEnd);
+	}
+}
