@@ -109,7 +109,7 @@ async function ends(process: Streamer, must: boolean): Promise<boolean> {
 	return false;
 }
 
-/** A dump into a capture with the faults; its stream is right, or has no end. */
+/** A dump into a capture with the faults; its stream has an end only where all of it is right. */
 async function captured(faults: string, mode: string, must: boolean): Promise<void> {
 	const { process, work, shards } = startCapture({
 		env: { CRIU_STREAMER_FAULTS: faults },
@@ -129,12 +129,14 @@ async function captured(faults: string, mode: string, must: boolean): Promise<vo
 	})();
 	const bytes = await reading;
 	await dumping;
-	if (await ends(process, must)) {
-		const image = imageIn(bytes);
+	const well = await ends(process, must);
+	const image = imageIn(bytes);
+	// A call that fails between the end of the stream and the proof that it was taken finds the image whole all the same.
+	if (well || image) {
 		for (const [name, wanted] of [...files, ['inventory.img', INVENTORY] as const]) {
 			assert.ok(image?.get(name)?.equals(wanted), `${name} is not what was dumped`);
 		}
-	} else assert.is(imageIn(bytes), undefined, 'a failed stream has no end');
+	}
 	assert.equal(namesIn(work), []);
 }
 
