@@ -144,6 +144,5 @@ export const getrlimit = define<[resource: number, limits: BigUint64Array]>(
 export const setrlimit = define<[resource: number, limits: BigUint64Array]>(
 	'int setrlimit(int resource, const void *limits)',
 );
-export const flock = define<[fd: Fd, operation: number]>('int flock(int fd, int operation)');
 /** Ends the process at once: process.exit waits for Node's threads, and one of them may be stuck in a call. */
 export const exitNow = define<[status: number]>('int _exit(int status)');

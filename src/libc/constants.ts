@@ -3,7 +3,6 @@ import { constants } from 'node:fs';
 
 export const SPLICE_F_MOVE = 1;
 export const SPLICE_F_NONBLOCK = 2;
-export const SPLICE_F_MORE = 4;
 
 export const { O_NONBLOCK, O_RDONLY, O_WRONLY, O_RDWR, O_DIRECTORY } = constants;
 /** Which of O_RDONLY, O_WRONLY and O_RDWR an open file has. */
@@ -11,12 +10,8 @@ export const O_ACCMODE = 3;
 export const O_CLOEXEC = 0o2000000;
 export const O_APPEND = constants.O_APPEND;
 
-export const F_GETFD = 1;
-export const F_SETFD = 2;
 export const F_GETFL = 3;
 export const F_SETFL = 4;
-export const FD_CLOEXEC = 1;
-export const F_DUPFD_CLOEXEC = 1030;
 export const F_SETPIPE_SZ = 1031;
 export const F_GETPIPE_SZ = 1032;
 /** Bytes waiting in a pipe or a socket. */

@@ -6,5 +6,3 @@ export const MOST_MESSAGE_BYTES = 10 * 1024;
 export const MOST_NAME_BYTES = 255;
 /** The original's readers and ours take as many. */
 export const MOST_SHARDS = 32;
-/** Payload after one marker: larger than any pipe, and small enough for every reader's 32 bits. */
-export const MOST_PAYLOAD = 0xffffffff;
