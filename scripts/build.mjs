@@ -10,17 +10,26 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
 const require = createRequire(import.meta.url);
 
-/** Static code and types from proto/*.proto, as src/proto/messages.js. */
+/** Modules of static code: what the action script loads while an application is frozen is kept small. */
+const MODULES = {
+	messages: ['image', 'criu', 'control', 'link'],
+	images: ['images', 'corrections'],
+};
+
+/** Static code and types from proto/*.proto, as src/proto/*.js. */
 export function generate() {
 	mkdirSync('src/proto', { recursive: true });
 	const bin = (name) => require.resolve(`protobufjs-cli/bin/${name}`);
-	const protos = ['image', 'criu', 'control', 'link'].map((name) => `proto/${name}.proto`);
 	const style = ['--no-create', '--no-verify', '--no-convert', '--no-delimited', '--no-beautify'];
-	execFileSync(process.execPath, [
-		...[bin('pbjs'), '-t', 'static-module', '-w', 'es6', '--es6', '--keep-case', ...style],
-		...['-o', 'src/proto/messages.js', ...protos],
-	]);
-	execFileSync(process.execPath, [bin('pbts'), '-o', 'src/proto/messages.d.ts', 'src/proto/messages.js']);
+	for (const [module, names] of Object.entries(MODULES)) {
+		const protos = names.map((name) => `proto/${name}.proto`);
+		const to = `src/proto/${module}`;
+		execFileSync(process.execPath, [
+			...[bin('pbjs'), '-t', 'static-module', '-r', module, '-w', 'es6', '--es6', '--keep-case', ...style],
+			...['-o', `${to}.js`, ...protos],
+		]);
+		execFileSync(process.execPath, [bin('pbts'), '-o', `${to}.d.ts`, `${to}.js`]);
+	}
 }
 
 /** dist/, made new. */

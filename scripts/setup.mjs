@@ -89,7 +89,7 @@ function newest(...paths) {
 async function build() {
 	const made = statSync('dist/bin.js', { throwIfNoEntry: false })?.mtimeMs;
 	const sources = ['src', 'proto', 'scripts/build.mjs', 'package.json'];
-	if (made && statSync('src/proto/messages.js', { throwIfNoEntry: false }) && newest(...sources) <= made)
+	if (made && statSync('src/proto/images.js', { throwIfNoEntry: false }) && newest(...sources) <= made)
 		return;
 	say('building dist/');
 	const { generate, bundle } = await import('./build.mjs');

@@ -12,13 +12,18 @@ import { dup } from '../libc/calls.js';
 import { must } from '../libc/errno.js';
 import { isPipe, raiseFileLimit, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
+import { peerOf } from '../libc/unix-socket.js';
+import type { Log } from '../report/log.js';
+import { describeError } from '../run/errors.js';
 import { Stop } from '../run/stop.js';
 import { Balance } from '../shards/balance.js';
 import type { Shard } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
+import { CORRECTIONS } from '../wire/corrections.js';
 import { quoteName } from '../wire/image-name.js';
+import { ExitCorrections } from './exit-corrections.js';
 import { hurry } from './hurry.js';
-import { sendImage } from './image-reader.js';
+import { sendBytes, sendImage } from './image-reader.js';
 import type { Source } from './source.js';
 
 /** CRIU writes it last, and only when everything else was written. */
@@ -26,18 +31,26 @@ const LAST_IMAGE = 'inventory.img';
 /** Sent before the application is stopped, or all that there is (criu cpuinfo dump). */
 const CPUINFO = 'cpuinfo.img';
 
+/**
+ * How pages leave: never by reference; always, whatever happens to them; or by reference and with corrections, for an
+ * application that dies, and not before the action script has its answer (exit-corrections.ts).
+ */
+export type References = 'never' | 'always' | 'corrected';
+
 export interface CaptureJob {
 	criu: CriuSocket;
 	shards: readonly Shard[];
 	extFiles: readonly ExtFile[];
-	/** Whether the images of the CRIU that is connected on `fd` may move by reference. */
-	references(fd: number): boolean;
+	/** How the pages of the CRIU that is connected on `fd` leave. */
+	references(fd: number): References;
 	/** Take an image without inventory.img for whole. */
 	allowIncomplete: boolean;
 	/** Ends the capture as failed, for the signal's reason. */
 	signal?: AbortSignal;
 	/** Called at the first image that is not cpuinfo.img: the application stands still. */
 	onStart(): void;
+	/** Told why pages are copied although references were wanted. */
+	log: Pick<Log, 'info'>;
 }
 
 export interface Captured {
@@ -85,6 +98,8 @@ class Run {
 	});
 	#ended = false;
 	#calm: (() => void) | undefined;
+	#references: References = 'never';
+	#corrections: ExitCorrections | undefined;
 
 	constructor(
 		readonly job: CaptureJob,
@@ -96,12 +111,15 @@ class Run {
 	async serve(criu: CriuConnection): Promise<Captured> {
 		this.#criu = criu;
 		this.#started = performance.now();
-		const by = this.job.references(criu.fd) ? 'reference' : 'copy';
-		if (by === 'copy') this.#calm = hurry();
+		this.#references = this.job.references(criu.fd);
+		if (this.#references === 'never') this.#calm = hurry();
+		if (this.#references === 'corrected') this.#corrections = new ExitCorrections(peerOf(criu.fd).pid);
 		for (const { name, fd } of this.job.extFiles) this.#readExtFile(name, fd);
-		const requests = this.#task(this.#serveRequests(criu, by));
+		const requests = this.#task(this.#serveRequests(criu));
 		await Promise.race([this.#complete, requests.then(() => this.#whenNothingIsOpen())]);
 		this.#ended = true;
+		const content = await this.#corrections?.read();
+		if (content) await sendBytes(CORRECTIONS, Buffer.from(content), this.#shards);
 		this.#calm?.();
 		await this.#shards.endImage();
 		const millis = Math.round(performance.now() - this.#started);
@@ -118,7 +136,7 @@ class Run {
 		this.#criu?.close();
 	}
 
-	async #serveRequests(criu: CriuConnection, by: Source['by']): Promise<void> {
+	async #serveRequests(criu: CriuConnection): Promise<void> {
 		let stands = false;
 		for (;;) {
 			const name = await criu.request();
@@ -130,9 +148,24 @@ class Run {
 				this.job.onStart();
 			}
 			this.#latest = name;
-			this.#read({ name, fd: await criu.pipe(name), by });
+			const by = await this.#wayOf(name);
+			const keep = this.#corrections?.keeperOf(name);
+			this.#read({ name, fd: await criu.pipe(name), by, keep });
 		}
 		if (!this.#isWhole() && !this.job.allowIncomplete) throw this.#cutShort();
+	}
+
+	/** How the file `name` of CRIU's is read. */
+	async #wayOf(name: string): Promise<Source['by']> {
+		if (this.#references === 'always') return 'reference';
+		try {
+			return (await this.#corrections?.mayReference(name)) ? 'reference' : 'copy';
+		} catch (error) {
+			this.job.log.info(`copying pages: ${describeError(error)}`);
+			this.#corrections = undefined;
+			this.#calm = hurry();
+			return 'copy';
+		}
 	}
 
 	/** Whether what came is all that CRIU had to say. */
@@ -150,6 +183,7 @@ class Run {
 	}
 
 	#claim(name: string): void {
+		if (name === CORRECTIONS) throw new Error(`${CORRECTIONS} is a name that the capture itself uses`);
 		if (this.#ended) throw new Error(`CRIU sent ${quoteName(name)} after ${LAST_IMAGE}, which ends an image`);
 		if (this.#names.has(name))
 			throw new Error(`CRIU sent ${quoteName(name)} twice: an image has each file once`);

@@ -24,9 +24,9 @@ const MOST_SPARE = 32;
 
 /** Sends `first` (owned by this function from now on), the rest of `source`, and its end. */
 export async function sendCopied(source: Source, first: Buffer, shards: Balance, stop: Stop): Promise<void> {
-	const queue = new Queue(source.fd);
+	const queue = new Queue(source);
 	queue.push({ memory: first, bytes: first.length });
-	const copying = queue.fill(source, stop).catch((error) => queue.fail(error));
+	const copying = queue.fill(stop).catch((error) => queue.fail(error));
 	try {
 		for (;;) {
 			await turn();
@@ -63,10 +63,11 @@ class Queue {
 	#arrived: (() => void) | undefined;
 	#goOn: (() => void) | undefined;
 
-	constructor(readonly fd: number) {}
+	constructor(readonly source: Source) {}
 
-	/** Copies until the end of `fd`. */
-	async fill({ name, fd }: Source, stop: Stop): Promise<void> {
+	/** Copies until the end of the file. */
+	async fill(stop: Stop): Promise<void> {
+		const { name, fd } = this.source;
 		let closed = false;
 		while (true) {
 			stop.check();
@@ -107,6 +108,7 @@ class Queue {
 	}
 
 	push(copied: Copied): void {
+		this.source.keep?.(copied.memory.subarray(0, copied.bytes));
 		this.#waiting.push(copied);
 		this.#bytes += copied.bytes;
 		this.#arrived?.();
@@ -118,19 +120,19 @@ class Queue {
 			const done = (closed: boolean) => {
 				this.#goOn = undefined;
 				release();
-				poller.cancel(this.fd, EPOLLHUP);
+				poller.cancel(this.source.fd, EPOLLHUP);
 				resolve(closed);
 			};
 			const release = stop.onFail(() => done(false));
 			this.#goOn = () => done(false);
 			// A regular file has no writer that could end, and nobody changes it behind our back.
-			if (isPipe(this.fd)) poller.once(this.fd, EPOLLHUP, () => done(true));
+			if (isPipe(this.source.fd)) poller.once(this.source.fd, EPOLLHUP, () => done(true));
 		});
 	}
 
 	async #readable(stop: Stop): Promise<void> {
-		const release = stop.onFail(() => poller.interrupt(this.fd));
-		await poller.until(this.fd, EPOLLIN);
+		const release = stop.onFail(() => poller.interrupt(this.source.fd));
+		await poller.until(this.source.fd, EPOLLIN);
 		release();
 	}
 }

@@ -49,7 +49,9 @@ export async function sendImage(source: Source, shards: Balance, stop: Stop): Pr
 			return true;
 		}
 		if (got === 0) {
-			await sendSmall(source.name, together(kept, size), shards, true);
+			const whole = together(kept, size);
+			source.keep?.(whole);
+			await sendSmall(source.name, whole, shards, true);
 			return size > 0;
 		}
 		if (got !== -EAGAIN && got !== -EINTR) throw callError(`cannot read ${source.name}`, got);
@@ -72,6 +74,13 @@ function together(kept: Buffer[], size: number): Buffer {
 		at += part.length;
 	}
 	return scratch.subarray(0, size);
+}
+
+/** Sends a file that is in memory, and its end. */
+export async function sendBytes(name: string, content: Buffer, shards: Balance): Promise<void> {
+	for (let at = 0; at < content.length; at += SMALL)
+		await sendSmall(name, content.subarray(at, at + SMALL), shards, false);
+	await sendSmall(name, content.subarray(0, 0), shards, true);
 }
 
 /** `data` may lie in the scratch: it is copied before anybody else can run. */

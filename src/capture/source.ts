@@ -9,6 +9,8 @@ export interface Source {
 	fd: number;
 	/** By reference: from a pipe whose pages nobody will write to again. */
 	by: 'reference' | 'copy';
+	/** Is shown each part of a copied file; what it needs of it has to be copied. */
+	keep?: ((part: Buffer) => void) | undefined;
 }
 
 /** Resolves when there is something to read, or the end. */

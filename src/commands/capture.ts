@@ -1,5 +1,5 @@
 /** capture: from a dumping CRIU to the shards, and no word of success before every byte is out. */
-import { capture } from '../capture/capture.js';
+import { capture, type References } from '../capture/capture.js';
 import type { Options } from '../cli/options.js';
 import { serveControl } from '../control/server.js';
 import { type DumpKind, dumpKindOf } from '../criu/dump-kind.js';
@@ -31,12 +31,14 @@ export async function run(options: Options): Promise<void> {
 					shards: outgoing.shards,
 					extFiles: options.extFiles,
 					references: (fd) => {
-						const kind = dumpKindOf(peerOf(fd).pid);
+						const { pid } = peerOf(fd);
+						const kind = dumpKindOf(pid);
 						scriptMayAsk = kind.script;
-						return mayReference(options.zeroCopy, kind, session.log);
+						return references(options.zeroCopy, kind, control.hasScriptOf(pid), session.log);
 					},
 					allowIncomplete: options.allowIncomplete,
 					signal: control.givenUp,
+					log: session.log,
 					onStart: () => progress.checkpointStart(),
 				});
 				const { silent } = await orGivenUp(outgoing.received(), control.givenUp);
@@ -68,10 +70,17 @@ export async function run(options: Options): Promise<void> {
 	}
 }
 
-function mayReference(mode: Options['zeroCopy'], { references, why }: DumpKind, log: Log): boolean {
-	if (mode !== 'auto') return mode === 'always';
-	log.info(`${references ? 'moving pages without a copy' : 'copying pages'}: ${why}`);
-	return references;
+/** How pages leave. `held`: an action script keeps CRIU from ending the application before this capture allows it. */
+function references(mode: Options['zeroCopy'], kind: DumpKind, held: boolean, log: Log): References {
+	if (mode !== 'auto') return mode;
+	if (kind.dies && held) {
+		log.info(`moving pages without a copy: ${kind.why}, and not before the action script has its answer`);
+		return 'corrected';
+	}
+	log.info(
+		`copying pages: ${kind.dies ? 'no action script keeps CRIU from ending the application' : kind.why}`,
+	);
+	return 'never';
 }
 
 /** The far end's word, unless the action script leaves before it comes. */

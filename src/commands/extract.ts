@@ -4,6 +4,7 @@ import type { Options } from '../cli/options.js';
 import { serveControl } from '../control/server.js';
 import { SERVE_SOCKET } from '../criu/socket.js';
 import { openSession, type Session } from '../daemon/session.js';
+import { withCorrections } from '../replay/corrections.js';
 import { load } from '../replay/load.js';
 import { Progress } from '../report/progress.js';
 import { displayStats } from '../report/stats.js';
@@ -42,9 +43,11 @@ async function receive(
 	try {
 		incoming = await openIncoming(options);
 		await opened();
-		const routed = withExtFiles(store, options.extFiles, stop);
+		const corrected = withCorrections(store);
+		const routed = withExtFiles(corrected.store, options.extFiles, stop);
 		const summary = await Promise.race([load(incoming.shards, routed.store, stop), stop.failed]);
 		routed.checkAllCame();
+		corrected.apply();
 		await stored();
 		await incoming.acknowledge();
 		return summary;

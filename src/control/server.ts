@@ -36,6 +36,7 @@ export class ControlServer {
 	readonly #answers = new Map<Subject, Buffer>();
 	readonly #givenUp = new AbortController();
 	#failed = false;
+	#asked = false;
 	#closed = false;
 
 	constructor(workDir: string, role: Role) {
@@ -55,6 +56,11 @@ export class ControlServer {
 	 */
 	get givenUp(): AbortSignal {
 		return this.#givenUp.signal;
+	}
+
+	/** Whether an action script of the CRIU that is process `pid` has asked before the dump. */
+	hasScriptOf(_pid: number): boolean {
+		return this.#asked;
 	}
 
 	/** How many questions wait for their answer. */
@@ -159,6 +165,7 @@ export class ControlServer {
 				for (let message = messages.next(); message; message = messages.next()) {
 					const subject = subjectOf(message);
 					asked.add(subject);
+					if (subject === 'ready') this.#asked = true;
 					if (this.#answers.has(subject)) this.#answer(client, asked, subject);
 				}
 			} catch {

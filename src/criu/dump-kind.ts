@@ -1,9 +1,9 @@
 /**
- * Whether references to the application's pages may leave this process instead of copies.
+ * Whether the application dies after a dump.
  *
  * CRIU puts the very pages of the application into its pipe. If the application runs again while they are on their way, it
- * changes them under the reader's eyes, and the image is torn. So references are for a dump after which it surely dies, as
- * far as CRIU's command line and configuration files tell; whatever they leave open is copied.
+ * changes them under the reader's eyes, and the image is torn. So references to them are for a dump after which it surely
+ * dies, as far as CRIU's command line and configuration files tell; whatever they leave open is copied.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, isAbsolute } from 'node:path';
@@ -11,9 +11,9 @@ import { commandLineOf, criuArguments, criuCommand, splitNuls } from './command-
 
 /** What a dump is like, as far as CRIU's options tell. */
 export interface DumpKind {
-	/** References are safe. */
-	references: boolean;
-	/** Why they are or are not, in words for -v. */
+	/** It surely dies, and what CRIU writes are its own pages. */
+	dies: boolean;
+	/** Why this is or is not so, in words for -v. */
 	why: string;
 	/** CRIU has, or may have, an action script, which asks at the end whether the stream is out. */
 	script: boolean;
@@ -28,7 +28,7 @@ const VALUED = 'tDovxrJWLM';
 const MOST_CONFIG_BYTES = 64 * 1024;
 
 /** In doubt. */
-const copy = (why: string): DumpKind => ({ references: false, why, script: true });
+const copy = (why: string): DumpKind => ({ dies: false, why, script: true });
 
 /** Decides for the CRIU that is process `pid` (0: a process that cannot be seen from here). */
 export function dumpKindOf(pid: number): DumpKind {
@@ -50,12 +50,8 @@ export function dumpKind(argv: string[], configs: string[]): DumpKind {
 	const configWords = configs.flatMap(wordsOf);
 	const flaw = risk(args, 'on the command line') ?? risk(configWords, 'in a configuration file');
 	const script = [...args, ...configWords].some((word) => means(word, 'action-script'));
-	if (flaw) return { references: false, why: flaw, script };
-	return {
-		references: true,
-		why: 'the application dies after this dump, so its pages do not change any more',
-		script,
-	};
+	if (flaw) return { dies: false, why: flaw, script };
+	return { dies: true, why: 'the application dies after this dump', script };
 }
 
 /** Whether `word` is the long `option`: getopt_long takes any beginning of its name, and a value after a "=". */
@@ -78,6 +74,7 @@ function longRisk(word: string, next = ''): string | undefined {
 		return `${word} lets the application live`;
 	// Served after the image is complete; if that fails, the application runs on.
 	if (means(word, 'lazy-pages')) return `${word} may let the application live`;
+	if (means(word, 'compress')) return `${word} makes CRIU write other bytes than the pages`;
 	if (!means(word, 'action-script')) return undefined;
 	const script = word.includes('=') ? word.slice(word.indexOf('=') + 1) : next;
 	if (basename(script) === OUR_SCRIPT) return undefined;

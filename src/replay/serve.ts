@@ -13,7 +13,8 @@ import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import { Stop } from '../run/stop.js';
 import { turn } from '../run/turn.js';
-import type { Cursor, HeldFile } from '../stores/held.js';
+import type { Cursor } from '../stores/cursor.js';
+import type { HeldFile } from '../stores/held.js';
 
 export interface ServeJob {
 	criu: CriuSocket;

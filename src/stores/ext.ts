@@ -76,6 +76,7 @@ export function withExtFiles(store: Store, extFiles: readonly ExtFile[], stop: S
 	const waiting = new Map(extFiles.map(({ name, fd }) => [name, fd]));
 	return {
 		store: {
+			patch: store.patch.bind(store),
 			create(name: string) {
 				const fd = waiting.get(name);
 				if (fd === undefined) return store.create(name);

@@ -79,6 +79,8 @@ class FileSegment implements Segment {
 		return splice(this.fd, this.#at, to, null, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	}
 
+	skip(): void {}
+
 	release(at: number): void {
 		const until = at - (at % PAGE);
 		if (until - this.#released < GIVE_BACK) return;

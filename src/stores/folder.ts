@@ -67,6 +67,13 @@ export class FolderStore implements Store {
 		return file;
 	}
 
+	patch(name: string, offset: number, bytes: Uint8Array): void {
+		const file = this.#files.get(name);
+		if (!file || offset + bytes.length > file.size)
+			throw new Error(`the image has no byte ${offset} of ${name}, which it corrects: it is damaged`);
+		file.patches.push({ offset, bytes });
+	}
+
 	/** Gives the files of a whole image their names, and resolves when they are on the disk. */
 	async finish(): Promise<void> {
 		const files = [...this.#files.values()].sort((a, b) => Number(a.isLast) - Number(b.isLast));
@@ -105,6 +112,7 @@ interface Limits {
 
 class FolderFile implements FileWriter {
 	readonly isLast: boolean;
+	readonly patches: { offset: number; bytes: Uint8Array }[] = [];
 	#parts: Buffer[] = [];
 	#size = 0;
 	#fd: number | undefined;
@@ -123,14 +131,16 @@ class FolderFile implements FileWriter {
 
 	expect(bytes: number): boolean {
 		if (this.#fd !== undefined) return true;
-		const waiting = this.#parts.reduce((sum, part) => sum + part.length, 0);
-		if (waiting + bytes > SMALL || !this.limits.mayHold(bytes)) this.write();
+		if (this.size + bytes > SMALL || !this.limits.mayHold(bytes)) this.write();
 		return this.#fd !== undefined;
 	}
 
 	append(bytes: Buffer): undefined {
 		if (this.#fd === undefined) this.#parts.push(Buffer.from(bytes));
-		else this.#write(bytes);
+		else {
+			this.#write(bytes, this.#size);
+			this.#size += bytes.length;
+		}
 	}
 
 	move(from: number, bytes: number): number {
@@ -150,11 +160,21 @@ class FolderFile implements FileWriter {
 		this.rest();
 	}
 
-	/** What is in memory goes into the file. */
+	/** Bytes that came so far. */
+	get size(): number {
+		return this.#parts.reduce((sum, { length }) => sum + length, this.#size);
+	}
+
+	/** What is in memory goes into the file, and what replaces a part of it. */
 	write(): void {
 		if (this.#fd === undefined && this.#temporary === undefined) this.#open();
-		for (const part of this.#parts) this.#write(part);
+		for (const part of this.#parts) {
+			this.#write(part, this.#size);
+			this.#size += part.length;
+		}
 		this.#parts = [];
+		if (this.patches.length) this.#fd ??= openSync(this.#temporary!, constants.O_WRONLY);
+		for (const { offset, bytes } of this.patches.splice(0)) this.#write(bytes, offset);
 	}
 
 	async sync(): Promise<void> {
@@ -228,13 +248,12 @@ class FolderFile implements FileWriter {
 		this.#fd = undefined;
 	}
 
-	#write(bytes: Buffer): void {
+	#write(bytes: Uint8Array, offset: number): void {
 		for (let at = 0; at < bytes.length; ) {
-			const written = pwrite(this.#fd!, bytes.subarray(at), bytes.length - at, this.#size);
+			const written = pwrite(this.#fd!, bytes.subarray(at), bytes.length - at, offset + at);
 			if (written === -EINTR) continue;
 			if (written < 0) throw this.#error(written);
 			at += written;
-			this.#size += written;
 		}
 	}
 

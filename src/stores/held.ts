@@ -3,8 +3,8 @@
  * again, and large ones in segments (see room.ts), from which CRIU takes the pages themselves.
  */
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
-import { bytesWaiting } from '../libc/pipes.js';
 import { quoteName } from '../wire/image-name.js';
+import { Cursor, type Patch } from './cursor.js';
 import { Room, type RoomOptions } from './room.js';
 import type { Segment } from './segment.js';
 import type { FileWriter, Store } from './store.js';
@@ -36,6 +36,14 @@ export class HeldStore implements Store {
 	create(name: string): FileWriter {
 		const most = name === this.whole ? MOST_WHOLE : SMALL_FILE;
 		return new HeldWriter(name, most, this.#room, this.files);
+	}
+
+	patch(name: string, offset: number, bytes: Uint8Array): void {
+		const held = this.files.get(name);
+		const size = held?.kind === 'large' ? held.file.size : (held?.data.length ?? 0);
+		if (offset + bytes.length > size) throw notThere(name, offset);
+		if (held!.kind === 'large') held!.file.patches.push({ offset, bytes });
+		else held!.data.set(bytes, offset);
 	}
 
 	/** Lets go of everything that nobody took. */
@@ -98,6 +106,8 @@ class HeldWriter implements FileWriter {
 /** A file in segments, in order. */
 export class LargeFile {
 	readonly #segments: Segment[] = [];
+	/** Ascending, without overlaps; applied on the way to CRIU, since what a pipe holds cannot be changed. */
+	readonly patches: Patch[] = [];
 	/** Appended bytes: a pipe would spend a page on each small piece. */
 	#block: Buffer | undefined;
 	#gathered = 0;
@@ -163,7 +173,12 @@ export class LargeFile {
 			);
 		}
 		this.#opened = true;
-		return new Cursor(this.name, keep ? [...this.#segments] : this.#segments, keep ? undefined : this.room);
+		const segments = keep ? [...this.#segments] : this.#segments;
+		return new Cursor(this.name, segments, this.patches, keep ? undefined : this.room);
+	}
+
+	get size(): number {
+		return this.#size;
 	}
 
 	close(): void {
@@ -190,58 +205,6 @@ export class LargeFile {
 	}
 }
 
-/** The way of one large file to one reader. */
-export class Cursor {
-	#at = 0;
-
-	/** With `room` what was read is given back to it, segment by segment. */
-	constructor(
-		readonly name: string,
-		readonly segments: Segment[],
-		readonly room: Room | undefined,
-	) {}
-
-	#index = 0;
-
-	/** Moves up to `bytes` into the pipe `to`: how many, 0 at the end, or negative errno. */
-	send(to: number, bytes: number): number {
-		for (;;) {
-			const segment = this.segments[this.#index];
-			if (!segment) return 0;
-			const left = segment.bytes - this.#at;
-			if (left > 0) {
-				const sent = segment.send(this.#at, to, Math.min(bytes, left));
-				if (sent === 0)
-					throw new Error(`a part of ${this.name} is gone: this is a bug in criu-pipe-streamer`);
-				if (sent < 0) return sent;
-				this.#at += sent;
-				// What still waits in CRIU's pipe must not be touched.
-				if (this.room) segment.release(Math.max(0, this.#at - bytesWaiting(to)));
-				if (this.#at < segment.bytes) return sent;
-				if (!this.room) this.#next();
-				else this.#giveBack(segment);
-				return sent;
-			}
-			if (this.room) this.#giveBack(segment);
-			else this.#next();
-		}
-	}
-
-	/** Lets go of what was not sent, unless it is kept. */
-	close(): void {
-		if (!this.room) return;
-		while (this.segments[0]) this.#giveBack(this.segments[0]);
-	}
-
-	#next(): void {
-		this.#index++;
-		this.#at = 0;
-	}
-
-	#giveBack(segment: Segment): void {
-		this.segments.shift();
-		this.#at = 0;
-		segment.close();
-		this.room!.gone(segment, segment.bytes);
-	}
+function notThere(name: string, offset: number): Error {
+	return new Error(`the image has no byte ${offset} of ${quoteName(name)}, which it corrects: it is damaged`);
 }

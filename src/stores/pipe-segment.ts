@@ -2,7 +2,7 @@
  * Pages parked in a pipe: they stay in the kernel where the sender put them, and move on to CRIU by reference. Each is freed
  * as CRIU reads it. One descriptor per MiB, once the write end is closed.
  */
-import { close, splice, write } from '../libc/calls.js';
+import { buffer, close, read, splice, write } from '../libc/calls.js';
 import { PAGE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { enlargePipe, makePipe, pagesOf } from '../libc/pipes.js';
@@ -72,6 +72,16 @@ class PipeSegment implements Segment {
 
 	send(_at: number, to: number, bytes: number): number {
 		return splice(this.#readEnd, null, to, null, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	}
+
+	skip(_at: number, bytes: number): void {
+		const scratch = buffer(bytes);
+		for (let left = bytes; left > 0; ) {
+			const got = read(this.#readEnd, scratch, left);
+			if (got === -EINTR) continue;
+			if (got <= 0) throw callError('cannot correct a part of the image', got || -EAGAIN);
+			left -= got;
+		}
 	}
 
 	release(): void {}

@@ -24,4 +24,9 @@ export interface FileWriter {
 export interface Store {
 	/** Begins a file; each name comes once. */
 	create(name: string): FileWriter;
+	/**
+	 * Replaces what the complete file `name` holds from `offset` on by `bytes` (PIPE_BUF at most). Ascending, without overlaps.
+	 * Throws where the store has no such place.
+	 */
+	patch(name: string, offset: number, bytes: Uint8Array): void;
 }

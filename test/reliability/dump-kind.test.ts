@@ -39,8 +39,8 @@ const dies = [
 ];
 for (const line of dies) {
 	test(`references: ${line}`, () => {
-		const { references, why } = dumpKind(words(line), ['', '# leave-running\n\ntcp-established\n']);
-		assert.is(references, true, why);
+		const { dies, why } = dumpKind(words(line), ['', '# leave-running\n\ntcp-established\n']);
+		assert.is(dies, true, why);
 		assert.match(why, /dies/);
 	});
 }
@@ -84,8 +84,8 @@ const lives: [line: string, why: RegExp][] = [
 ];
 for (const [line, reason] of lives) {
 	test(`copies: ${line || '(no command line)'}`, () => {
-		const { references, why } = dumpKind(words(line), []);
-		assert.is(references, false, why);
+		const { dies, why } = dumpKind(words(line), []);
+		assert.is(dies, false, why);
 		assert.match(why, reason);
 		assert.not.match(why, /\n/);
 	});
@@ -109,8 +109,8 @@ const risky = [
 ];
 for (const text of risky) {
 	test(`copies: the configuration ${JSON.stringify(text)}`, () => {
-		const { references, why } = dumpKind(words('criu dump -t 5 --stream'), ['stream\n', text]);
-		assert.is(references, false, why);
+		const { dies, why } = dumpKind(words('criu dump -t 5 --stream'), ['stream\n', text]);
+		assert.is(dies, false, why);
 		assert.match(why, /configuration file/);
 	});
 }
@@ -126,8 +126,8 @@ const harmless = [
 ];
 for (const text of harmless) {
 	test(`references: the configuration ${JSON.stringify(text)}`, () => {
-		const { references, why } = dumpKind(words('criu dump -t 5 --stream'), [text]);
-		assert.is(references, true, why);
+		const { dies, why } = dumpKind(words('criu dump -t 5 --stream'), [text]);
+		assert.is(dies, true, why);
 	});
 }
 
@@ -179,20 +179,20 @@ async function pretend(args: string[], env: Record<string, string>): Promise<num
 test('a running process, and its own configuration', async () => {
 	const home = temporaryFolder();
 	const dump = ['dump', '--stream', '--no-default-config'];
-	assert.is(dumpKindOf(await pretend(dump, { HOME: home })).references, true);
+	assert.is(dumpKindOf(await pretend(dump, { HOME: home })).dies, true);
 
 	const config = join(home, 'my.conf');
-	assert.is(dumpKindOf(await pretend([...dump, '--config', config], { HOME: home })).references, true);
+	assert.is(dumpKindOf(await pretend([...dump, '--config', config], { HOME: home })).dies, true);
 	writeFileSync(config, 'leave-running\n');
 	const told = dumpKindOf(await pretend([...dump, '--config', config], { HOME: home }));
 	assert.match(told.why, /--leave-running lets the application live in a configuration file/);
-	assert.is(told.references, false);
-	assert.is(dumpKindOf(await pretend(dump, { CRIU_CONFIG_FILE: config })).references, false);
+	assert.is(told.dies, false);
+	assert.is(dumpKindOf(await pretend(dump, { CRIU_CONFIG_FILE: config })).dies, false);
 
 	mkdirSync(join(home, '.criu'));
 	writeFileSync(join(home, '.criu/default.conf'), 'leave-running\n');
-	assert.is(dumpKindOf(await pretend(['dump', '--stream'], { HOME: home })).references, false);
-	assert.is(dumpKindOf(await pretend(dump, { HOME: home })).references, true);
+	assert.is(dumpKindOf(await pretend(['dump', '--stream'], { HOME: home })).dies, false);
+	assert.is(dumpKindOf(await pretend(dump, { HOME: home })).dies, true);
 });
 
 test('configuration that cannot be read for sure', async () => {
@@ -205,14 +205,14 @@ test('configuration that cannot be read for sure', async () => {
 		['/proc/self/fd/0', /no usual file/],
 	] as const) {
 		const kind = dumpKindOf(await pretend([...dump, '--config', config], {}));
-		assert.is(kind.references, false, config);
+		assert.is(kind.dies, false, config);
 		assert.match(kind.why, why);
 	}
 });
 
 test('a process that is gone, a zombie, or cannot be seen', async () => {
-	assert.is(dumpKindOf(0).references, false);
-	assert.is(dumpKindOf(-1).references, false);
+	assert.is(dumpKindOf(0).dies, false);
+	assert.is(dumpKindOf(-1).dies, false);
 	// The shell becomes a sleep, which never waits for the child; only then the child may end.
 	const parent = spawn('/bin/sh', ['-c', 'read line <&3 & echo $!; exec sleep 1000'], {
 		stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
@@ -227,11 +227,11 @@ test('a process that is gone, a zombie, or cannot be seen', async () => {
 	await until('the sleep', () => commandLineOf(parent.pid!)[0] === 'sleep');
 	(parent.stdio[3] as Writable).end('\n');
 	await until('the zombie', () => /^State:\tZ/m.test(readFileSync(`/proc/${zombie}/status`, 'utf8')));
-	assert.is(dumpKindOf(zombie).references, false);
+	assert.is(dumpKindOf(zombie).dies, false);
 
 	const child = spawn('/bin/true');
 	await once(child, 'exit');
-	assert.is(dumpKindOf(child.pid!).references, false);
+	assert.is(dumpKindOf(child.pid!).dies, false);
 });
 
 test.run();

@@ -48,7 +48,8 @@ async function round(references: boolean, shards: number, breakOff: boolean): Pr
 		criu: { kind: 'listening', fd: dumpSocket },
 		shards: pipes.map(({ writeEnd }, i) => shardOf(writeEnd, i)),
 		extFiles: [],
-		references: () => references,
+		references: () => (references ? 'always' : 'never'),
+		log,
 		allowIncomplete: false,
 		onStart() {},
 	}).then(

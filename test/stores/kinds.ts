@@ -81,6 +81,9 @@ export function ext(): Filled {
 	const reads = new Map<string, Promise<Buffer>>();
 	return {
 		store: {
+			patch() {
+				throw new Error('what has left cannot be changed');
+			},
 			create(name) {
 				const { readEnd, writeEnd } = pipe();
 				reads.set(name, readEnd.all());

@@ -72,7 +72,7 @@ test('a shard that is a file', async () => {
 	};
 	const turns = await turnsDuring(async () => {
 		try {
-			await load([shard(fd)], { create: () => nowhere }, new Stop());
+			await load([shard(fd)], { create: () => nowhere, patch() {} }, new Stop());
 		} catch (error) {
 			assert.match((error as Error).message, /ends before the image does/);
 		}

@@ -1,0 +1,85 @@
+/**
+ * The tasks that a dumping CRIU holds: from the moment when it has stopped them until it lets them go, each of their threads
+ * is in a tracing stop with CRIU as its tracer. Their memory can be read meanwhile, and does not change.
+ */
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { turn } from '../run/turn.js';
+
+/** A process, with its threads. */
+export interface Tracee {
+	/** As this process sees it. */
+	pid: number;
+	/** As the process itself sees it, in its own pid namespace: the number in the names of its images. */
+	ownPid: number;
+	/** Its threads, the first among them, as they see themselves. */
+	ownTids: number[];
+}
+
+/**
+ * The processes that the CRIU of process `tracer` holds.
+ * @throws where there are none, or where one cannot be read: the reason names it
+ */
+export async function traceesOf(tracer: number): Promise<Tracee[]> {
+	const found: Tracee[] = [];
+	for (const name of readdirSync('/proc')) {
+		if (!/^\d/.test(name)) continue;
+		await turn();
+		const pid = Number(name);
+		if (isHeldBy(pid, tracer)) found.push(readTracee(pid));
+	}
+	if (!found.length) throw new Error('the processes that CRIU has stopped cannot be seen from here');
+	const numbers = found.flatMap(({ ownTids }) => ownTids);
+	if (new Set(numbers).size < numbers.length)
+		throw new Error('the processes of the dump are in several pid namespaces');
+	return found;
+}
+
+/** Whether process `pid` is stopped by the CRIU of process `tracer` at this moment. */
+export function isHeldBy(pid: number, tracer: number): boolean {
+	const status = statusOf(`/proc/${pid}/status`);
+	return status !== undefined && field(status, 'TracerPid') === String(tracer);
+}
+
+/** Opens the memory of process `pid`, for reading at its addresses. The caller closes it. */
+export function openMemory(pid: number): number {
+	return openSync(`/proc/${pid}/mem`, 'r');
+}
+
+function readTracee(pid: number): Tracee {
+	try {
+		closeSync(openMemory(pid));
+		const ownPid = ownNumber(statusOf(`/proc/${pid}/status`));
+		const tids = readdirSync(`/proc/${pid}/task`).map(Number);
+		// In the namespace of this process the numbers are those of the directory.
+		const same = ownPid === pid;
+		const ownTids = same ? tids : tids.map((tid) => ownNumber(statusOf(`/proc/${pid}/task/${tid}/status`)));
+		return { pid, ownPid, ownTids };
+	} catch (error) {
+		const { code, message } = error as NodeJS.ErrnoException;
+		throw new Error(`the memory of process ${pid} cannot be read (${code ?? message})`);
+	}
+}
+
+/** Of several numbers, one for each pid namespace that a task is in, the last is its own. */
+function ownNumber(status: string | undefined): number {
+	const own = Number(
+		field(status ?? '', 'NSpid')
+			?.split(/\s+/)
+			.at(-1),
+	);
+	if (!own) throw new Error('the kernel does not tell its number');
+	return own;
+}
+
+function statusOf(path: string): string | undefined {
+	try {
+		return readFileSync(path, 'latin1');
+	} catch {
+		// Ended meanwhile, or not visible.
+		return undefined;
+	}
+}
+
+function field(status: string, name: string): string | undefined {
+	return new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1];
+}

@@ -1,0 +1,43 @@
+/** core-TID.img: what the kernel is to do with the memory of a thread when the thread ends. */
+import { images } from '../proto/images.js';
+import { recordsOf } from './records.js';
+
+const CORE_MAGIC = 0x55053847;
+
+/** Where the kernel writes when a thread ends. */
+export interface ThreadEnd {
+	/** Of the word that becomes 0 (set_tid_address, CLONE_CHILD_CLEARTID); 0: none. */
+	clearTid: number;
+	/** Of the head of the list of robust futexes; 0: none. */
+	robustList: number;
+	/** Bytes of that head, which tell the size of a pointer: 24, or 12 of a 32-bit thread. */
+	robustHeadBytes: number;
+}
+
+/**
+ * Reads the image of a thread; undefined for that of a task without threads, which has ended already.
+ * @param name of the image file, for errors
+ * @throws where it is no core image, or of an architecture that is not known
+ */
+export function threadEndOf(image: Buffer, name: string): ThreadEnd | undefined {
+	const [record] = recordsOf(image, CORE_MAGIC, name);
+	if (!record) throw new Error(`${name} is empty`);
+	const core = images.Core.decode(record);
+	const { thread_core } = core;
+	if (!thread_core) return undefined;
+	const info =
+		core.x86 ??
+		core.aarch64 ??
+		core.arm ??
+		core.ppc64 ??
+		core.s390 ??
+		core.mips ??
+		core.loongarch64 ??
+		core.riscv64;
+	if (!info) throw new Error(`${name} is of an unknown architecture`);
+	return {
+		clearTid: Number(info.clear_tid_addr),
+		robustList: Number(thread_core.futex_rla),
+		robustHeadBytes: thread_core.futex_rla_len,
+	};
+}

@@ -1,0 +1,27 @@
+/** The form that CRIU's protobuf images share: two magic numbers, then messages, each after its length. */
+
+/** Of every image but those that hold raw bytes. */
+const IMG_COMMON_MAGIC = 0x54564319;
+const MAGIC_BYTES = 8;
+const LENGTH_BYTES = 4;
+
+/**
+ * The messages of an image whose second magic number is `magic`.
+ * @param name of the image file, for errors
+ * @throws where it is another kind of image, or ends within a message
+ */
+export function* recordsOf(image: Buffer, magic: number, name: string): Generator<Buffer> {
+	if (
+		image.length < MAGIC_BYTES ||
+		image.readUInt32LE(0) !== IMG_COMMON_MAGIC ||
+		image.readUInt32LE(4) !== magic
+	)
+		throw new Error(`${name} is not an image of the kind that its name says`);
+	for (let at = MAGIC_BYTES; at < image.length; ) {
+		const start = at + LENGTH_BYTES;
+		const end = start <= image.length ? start + image.readUInt32LE(at) : Number.POSITIVE_INFINITY;
+		if (end > image.length) throw new Error(`${name} ends within a message`);
+		yield image.subarray(start, end);
+		at = end;
+	}
+}

@@ -1,0 +1,84 @@
+/** The way of a held file to CRIU: segment by segment, with corrected bytes in place of those that the segments hold. */
+import { write } from '../libc/calls.js';
+import { bytesWaiting } from '../libc/pipes.js';
+import type { Room } from './room.js';
+import type { Segment } from './segment.js';
+
+/** Bytes that replace those of a file from `offset` on. */
+export interface Patch {
+	offset: number;
+	bytes: Uint8Array;
+}
+
+/** The way of one large file to one reader. */
+export class Cursor {
+	/** In the file, and in the segment. */
+	#position = 0;
+	#at = 0;
+	#index = 0;
+	#patch = 0;
+
+	/** With `room` what was read is given back to it, segment by segment. */
+	constructor(
+		readonly name: string,
+		readonly segments: Segment[],
+		readonly patches: readonly Patch[],
+		readonly room: Room | undefined,
+	) {}
+
+	/** Moves up to `bytes` into the pipe `to`: how many, 0 at the end, or negative errno. */
+	send(to: number, bytes: number): number {
+		for (;;) {
+			const segment = this.segments[this.#index];
+			if (!segment) return 0;
+			const left = segment.bytes - this.#at;
+			if (left > 0) {
+				const sent = this.#sendPart(segment, to, Math.min(bytes, left));
+				if (sent === 0)
+					throw new Error(`a part of ${this.name} is gone: this is a bug in criu-pipe-streamer`);
+				if (sent < 0) return sent;
+				this.#at += sent;
+				this.#position += sent;
+				// What still waits in CRIU's pipe must not be touched.
+				if (this.room) segment.release(Math.max(0, this.#at - bytesWaiting(to)));
+				if (this.#at < segment.bytes) return sent;
+				if (!this.room) this.#next();
+				else this.#giveBack(segment);
+				return sent;
+			}
+			if (this.room) this.#giveBack(segment);
+			else this.#next();
+		}
+	}
+
+	/** Sends up to the next patch, or from there on what the patch has for this segment. */
+	#sendPart(segment: Segment, to: number, bytes: number): number {
+		let patch = this.patches[this.#patch];
+		while (patch && patch.offset + patch.bytes.length <= this.#position) patch = this.patches[++this.#patch];
+		if (!patch) return segment.send(this.#at, to, bytes);
+		const into = this.#position - patch.offset;
+		if (into < 0) return segment.send(this.#at, to, Math.min(bytes, -into));
+		const part = patch.bytes.subarray(into, into + bytes);
+		const sent = write(to, part, part.length);
+		if (sent > 0) segment.skip(this.#at, sent);
+		return sent;
+	}
+
+	/** Lets go of what was not sent, unless it is kept. */
+	close(): void {
+		if (!this.room) return;
+		while (this.segments[0]) this.#giveBack(this.segments[0]);
+	}
+
+	#next(): void {
+		this.#index++;
+		this.#at = 0;
+	}
+
+	#giveBack(segment: Segment): void {
+		this.segments.shift();
+		this.#at = 0;
+		segment.close();
+		this.room!.gone(segment, segment.bytes);
+	}
+}
