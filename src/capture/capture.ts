@@ -14,28 +14,20 @@ import { isPipe, raiseFileLimit, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
 import { peerOf } from '../libc/unix-socket.js';
 import type { Log } from '../report/log.js';
-import { describeError } from '../run/errors.js';
 import { Stop } from '../run/stop.js';
 import { Balance } from '../shards/balance.js';
 import type { Shard } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
 import { CORRECTIONS } from '../wire/corrections.js';
 import { quoteName } from '../wire/image-name.js';
-import { ExitCorrections } from './exit-corrections.js';
-import { hurry } from './hurry.js';
 import { sendBytes, sendImage } from './image-reader.js';
+import { PageTransfer, type References } from './page-transfer.js';
 import type { Source } from './source.js';
 
 /** CRIU writes it last, and only when everything else was written. */
 const LAST_IMAGE = 'inventory.img';
 /** Sent before the application is stopped, or all that there is (criu cpuinfo dump). */
 const CPUINFO = 'cpuinfo.img';
-
-/**
- * How pages leave: never by reference; always, whatever happens to them; or by reference and with corrections, for an
- * application that dies, and not before the action script has its answer (exit-corrections.ts).
- */
-export type References = 'never' | 'always' | 'corrected';
 
 export interface CaptureJob {
 	criu: CriuSocket;
@@ -97,9 +89,7 @@ class Run {
 		this.#whole = resolve;
 	});
 	#ended = false;
-	#calm: (() => void) | undefined;
-	#references: References = 'never';
-	#corrections: ExitCorrections | undefined;
+	#pages: PageTransfer | undefined;
 
 	constructor(
 		readonly job: CaptureJob,
@@ -111,16 +101,15 @@ class Run {
 	async serve(criu: CriuConnection): Promise<Captured> {
 		this.#criu = criu;
 		this.#started = performance.now();
-		this.#references = this.job.references(criu.fd);
-		if (this.#references === 'never') this.#calm = hurry();
-		if (this.#references === 'corrected') this.#corrections = new ExitCorrections(peerOf(criu.fd).pid);
+		const pages = new PageTransfer(this.job.references(criu.fd), peerOf(criu.fd).pid, this.job.log);
+		this.#pages = pages;
 		for (const { name, fd } of this.job.extFiles) this.#readExtFile(name, fd);
-		const requests = this.#task(this.#serveRequests(criu));
+		const requests = this.#task(this.#serveRequests(criu, pages));
 		await Promise.race([this.#complete, requests.then(() => this.#whenNothingIsOpen())]);
 		this.#ended = true;
-		const content = await this.#corrections?.read();
-		if (content) await sendBytes(CORRECTIONS, Buffer.from(content), this.#shards);
-		this.#calm?.();
+		const corrections = await pages.corrections();
+		if (corrections) await sendBytes(CORRECTIONS, Buffer.from(corrections), this.#shards);
+		pages.end();
 		await this.#shards.endImage();
 		const millis = Math.round(performance.now() - this.#started);
 		const shards = this.#shards.writers.map(({ written }) => ({ bytes: written, millis }));
@@ -131,12 +120,12 @@ class Run {
 
 	/** Lets go of everything, after {@link Stop.fail}. */
 	async end(): Promise<void> {
-		this.#calm?.();
+		this.#pages?.end();
 		await Promise.allSettled(this.#tasks);
 		this.#criu?.close();
 	}
 
-	async #serveRequests(criu: CriuConnection): Promise<void> {
+	async #serveRequests(criu: CriuConnection, pages: PageTransfer): Promise<void> {
 		let stands = false;
 		for (;;) {
 			const name = await criu.request();
@@ -148,24 +137,10 @@ class Run {
 				this.job.onStart();
 			}
 			this.#latest = name;
-			const by = await this.#wayOf(name);
-			const keep = this.#corrections?.keeperOf(name);
-			this.#read({ name, fd: await criu.pipe(name), by, keep });
+			const by = await pages.wayOf(name);
+			this.#read({ name, fd: await criu.pipe(name), by, keep: pages.keeperOf(name) });
 		}
 		if (!this.#isWhole() && !this.job.allowIncomplete) throw this.#cutShort();
-	}
-
-	/** How the file `name` of CRIU's is read. */
-	async #wayOf(name: string): Promise<Source['by']> {
-		if (this.#references === 'always') return 'reference';
-		try {
-			return (await this.#corrections?.mayReference(name)) ? 'reference' : 'copy';
-		} catch (error) {
-			this.job.log.info(`copying pages: ${describeError(error)}`);
-			this.#corrections = undefined;
-			this.#calm = hurry();
-			return 'copy';
-		}
 	}
 
 	/** Whether what came is all that CRIU had to say. */

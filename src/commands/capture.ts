@@ -1,5 +1,6 @@
 /** capture: from a dumping CRIU to the shards, and no word of success before every byte is out. */
-import { capture, type References } from '../capture/capture.js';
+import { capture } from '../capture/capture.js';
+import type { References } from '../capture/page-transfer.js';
 import type { Options } from '../cli/options.js';
 import { serveControl } from '../control/server.js';
 import { type DumpKind, dumpKindOf } from '../criu/dump-kind.js';
@@ -72,11 +73,12 @@ export async function run(options: Options): Promise<void> {
 
 /** How pages leave. `held`: an action script keeps CRIU from ending the application before this capture allows it. */
 function references(mode: Options['zeroCopy'], kind: DumpKind, held: boolean, log: Log): References {
-	if (mode !== 'auto') return mode;
+	if (mode === 'never') return 'never';
 	if (kind.dies && held) {
 		log.info(`moving pages without a copy: ${kind.why}, and not before the action script has its answer`);
 		return 'corrected';
 	}
+	if (mode === 'always') return 'always';
 	log.info(
 		`copying pages: ${kind.dies ? 'no action script keeps CRIU from ending the application' : kind.why}`,
 	);

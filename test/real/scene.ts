@@ -45,13 +45,17 @@ export function criuOrSkip(suite: 'sid' | 'experimental' = 'sid'): string {
 	return 'path' in criu ? criu.path : skip(criu.why);
 }
 
-/** The path of an application from programs/, compiled at its first use; skips the test where there is no compiler. */
-export function program(name: 'threads' | 'tree' | 'listener' | 'generations'): string {
+type Program = 'threads' | 'tree' | 'listener' | 'generations' | 'dying' | 'dying-musl' | 'snapshot';
+
+/** The path of a program from programs/, compiled at its first use; skips the test where there is no compiler. */
+export function program(name: Program): string {
 	const path = join(tools, name);
 	if (existsSync(path)) return path;
-	const source = fileURLToPath(new URL(`programs/${name}.c`, import.meta.url));
-	const cc = spawnSync('cc', ['-O1', '-pthread', '-o', path, source], { encoding: 'utf8' });
-	if (cc.error) skip('there is no C compiler (cc) for the applications that are checkpointed');
+	const [source, libc] = name.split('-');
+	const compiler = libc === 'musl' ? 'musl-gcc' : 'cc';
+	const file = fileURLToPath(new URL(`programs/${source}.c`, import.meta.url));
+	const cc = spawnSync(compiler, ['-O1', '-pthread', '-o', path, file], { encoding: 'utf8' });
+	if (cc.error) skip(`there is no ${compiler} for the applications that are checkpointed`);
 	assert.is(cc.status, 0, cc.stderr);
 	return path;
 }
@@ -99,7 +103,7 @@ export class Application {
 
 	constructor(
 		readonly pid: number,
-		private readonly output: string,
+		readonly output: string,
 	) {}
 
 	/** To be called when it is about to be dumped: its output is as it will be. */
@@ -175,17 +179,44 @@ export class Scene {
 	constructor(readonly criu = criuOrSkip()) {}
 
 	/** Starts an application from programs/ in a session of its own, without a terminal, and waits until it is ready. */
-	async start(name: Parameters<typeof program>[0], ...args: (string | number)[]): Promise<Application> {
+	async start(name: Program, ...args: (string | number)[]): Promise<Application> {
+		const { child, output } = this.#spawn(program(name), args.map(String));
+		return this.#ready(name, child, output, child.pid!);
+	}
+
+	/** {@link start}, as the first process of a pid namespace. */
+	async startInPidNamespace(name: Program, ...args: (string | number)[]): Promise<Application> {
+		// What unshare says when its child ends must not get into the output, which CRIU expects to be as it was.
+		const run = ['sh', '-c', 'exec setsid "$0" "$@" 2>&1', program(name), ...args.map(String)];
+		const { child, output } = this.#spawn('unshare', ['--pid', '--fork', ...run], 'ignore');
+		const first = await until('the first process of the namespace', () => {
+			const path = `/proc/${child.pid}/task/${child.pid}/children`;
+			return Number(readFileSync(path, 'utf8').trim()) || undefined;
+		});
+		return this.#ready(name, child, output, first);
+	}
+
+	/** `before`, which CRIU has brought back as process `pid`: in a pid namespace of its own it gets another number outside. */
+	restored(before: Application, pid: number): Application {
+		const application = new Application(pid, before.output);
+		afterwards(() => application.end());
+		return application;
+	}
+
+	#spawn(command: string, args: string[], stderr?: 'ignore') {
 		const output = join(this.folder, 'output');
 		const out = openSync(output, 'w');
-		const path = program(name);
-		const child = spawn(path, args.map(String), {
+		const child = spawn(command, args, {
 			cwd: this.folder,
-			stdio: ['ignore', out, out],
+			stdio: ['ignore', out, stderr ?? out],
 			detached: true,
 		});
 		closeSync(out);
-		const application = new Application(child.pid!, output);
+		return { child, output };
+	}
+
+	async #ready(name: Program, child: ChildProcess, output: string, pid: number): Promise<Application> {
+		const application = new Application(pid, output);
 		afterwards(() => application.end());
 		await until(`${name} to start`, () => {
 			if (child.exitCode !== null) throw new Error(`${name} ended: ${application.lines().join(' ')}`);

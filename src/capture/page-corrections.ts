@@ -1,0 +1,165 @@
+/**
+ * What makes the pages of an image those of the frozen application, although they are read, or still referred to, at a time
+ * when something else is in them (wire/corrections.ts is how that travels). Two things are:
+ *
+ * - words that the kernel changes as the threads of the application die (criu/exit-words.ts). They are read when the image is
+ *   complete: the application stays stopped for as long as the action script waits for this capture.
+ * - code that CRIU injects for a moment (criu/injected-code.ts). What belongs there is read when CRIU is about to write the
+ *   pages of the process.
+ *
+ * Where all this lies in the pages images is known from the pagemaps, which pass through. Pages of shared memory belong to no
+ * process; they are never sent by reference.
+ */
+import { closeSync } from 'node:fs';
+import { exitWordsOf, readMemory, WORD } from '../criu/exit-words.js';
+import { type MemoryRange, overwrittenCode } from '../criu/injected-code.js';
+import { isHeldBy, openMemory, type Tracee, traceesOf } from '../criu/tracees.js';
+import { type ThreadEnd, threadEndOf } from '../images/core.js';
+import { Pagemap } from '../images/pagemap.js';
+import { turn } from '../run/turn.js';
+import { type Correction, type Corrections, encodeCorrections } from '../wire/corrections.js';
+
+const CORE = /^core-(\d+)\.img$/;
+const PAGEMAP = /^pagemap-(\d+)\.img$/;
+const PAGES = /^pages-(\d+)\.img$/;
+/** Any kind of pagemap: the pages image that CRIU opens next belongs to it. */
+const ANY_PAGEMAP = /^pagemap-/;
+
+/** Of the images that are kept: those of a process with 10,000 threads and memory in a million pieces are smaller. */
+const MAX_KEPT_BYTES = 256 << 20;
+
+/** Of one dump. */
+export class PageCorrections {
+	/** Core images and pagemaps, in the parts that they came in, by the number that the thread or process has for itself. */
+	readonly #cores = new Map<number, Buffer[]>();
+	readonly #pagemaps = new Map<number, Buffer[]>();
+	#keptBytes = 0;
+	/** By the process's number: what belongs to where CRIU injects code. Of each process whose pages were asked for. */
+	readonly #code = new Map<number, MemoryRange[]>();
+	#tracees: Tracee[] | undefined;
+	#latestPagemap = '';
+
+	/**
+	 * @param tracer the process of the dumping CRIU
+	 * @param referenced pages leave by reference, and an action script keeps the application stopped until {@link read} is done
+	 */
+	constructor(
+		readonly tracer: number,
+		readonly referenced: boolean,
+	) {}
+
+	/**
+	 * To be called when CRIU asks for the file `name`, and before what it writes there is read. Returns whether the file is
+	 * pages of a process: only these may leave by reference.
+	 * @throws where the application's memory cannot be read
+	 */
+	async requested(name: string): Promise<boolean> {
+		if (ANY_PAGEMAP.test(name)) this.#latestPagemap = name;
+		const [, process] = PAGEMAP.exec(this.#latestPagemap) ?? [];
+		if (process === undefined || !PAGES.test(name)) return false;
+		// CRIU stops all processes before it writes the first page.
+		this.#tracees ??= await traceesOf(this.tracer);
+		const tracee = this.#tracees.find(({ ownPid }) => ownPid === Number(process));
+		if (!tracee)
+			throw new Error(`the process of ${this.#latestPagemap} is not among those that CRIU has stopped`);
+		const memory = openMemory(tracee.pid);
+		try {
+			this.#code.set(tracee.ownPid, await overwrittenCode(tracee.pid, memory));
+		} finally {
+			closeSync(memory);
+		}
+		return true;
+	}
+
+	/** Pages of a process were asked for. */
+	get begun(): boolean {
+		return this.#code.size > 0;
+	}
+
+	/** Takes the parts of the file `name`, of which each is copied; undefined: the file is not needed. */
+	keeperOf(name: string): ((part: Buffer) => void) | undefined {
+		const [, thread] = (this.referenced && CORE.exec(name)) || [];
+		const [, process] = PAGEMAP.exec(name) ?? [];
+		if (thread === undefined && process === undefined) return undefined;
+		const parts: Buffer[] = [];
+		if (thread === undefined) this.#pagemaps.set(Number(process), parts);
+		else this.#cores.set(Number(thread), parts);
+		return (part) => {
+			this.#keptBytes += part.length;
+			if (this.#keptBytes <= MAX_KEPT_BYTES) parts.push(Buffer.from(part));
+		};
+	}
+
+	/**
+	 * The content of the file of corrections; undefined where there is nothing to correct. To be called when the image is
+	 * complete, and before the action script has its answer.
+	 * @throws where something is not known, so that the image may be wrong
+	 */
+	async read(): Promise<Uint8Array | undefined> {
+		if (this.#keptBytes > MAX_KEPT_BYTES)
+			throw new Error(`the core images and pagemaps have more than ${MAX_KEPT_BYTES} bytes`);
+		const all: Corrections = new Map();
+		for (const tracee of this.#tracees ?? []) {
+			const code = this.#code.get(tracee.ownPid);
+			if (!code) continue;
+			const pagemap = this.#pagemapOf(tracee);
+			const words = this.referenced ? await this.#exitWords(tracee) : [];
+			const found = [...code, ...words].flatMap((range) => place(range, pagemap));
+			if (found.length) all.set(`pages-${pagemap.pagesId}.img`, found);
+		}
+		if (this.referenced) this.#checkThreads();
+		return all.size ? encodeCorrections(all) : undefined;
+	}
+
+	#pagemapOf({ ownPid }: Tracee): Pagemap {
+		const name = `pagemap-${ownPid}.img`;
+		const parts = this.#pagemaps.get(ownPid);
+		if (!parts) throw new Error(`CRIU sent no ${name}`);
+		return new Pagemap(Buffer.concat(parts), name);
+	}
+
+	/** The words of all threads of a process, as they are now. */
+	async #exitWords({ pid, ownTids }: Tracee): Promise<MemoryRange[]> {
+		const words: MemoryRange[] = [];
+		const memory = openMemory(pid);
+		try {
+			for (const tid of ownTids) {
+				await turn();
+				for (const address of exitWordsOf(memory, this.#threadEnd(tid))) {
+					const bytes = readMemory(memory, BigInt(address), WORD);
+					// The kernel cannot write there either.
+					if (bytes) words.push({ address, bytes });
+				}
+			}
+		} finally {
+			closeSync(memory);
+		}
+		if (!isHeldBy(pid, this.tracer)) throw new Error(`CRIU let process ${pid} go before the image was out`);
+		return words;
+	}
+
+	#threadEnd(tid: number): ThreadEnd {
+		const name = `core-${tid}.img`;
+		const parts = this.#cores.get(tid);
+		this.#cores.delete(tid);
+		const end = parts && threadEndOf(Buffer.concat(parts), name);
+		if (!end) throw new Error(`CRIU sent no ${name} of a living thread`);
+		return end;
+	}
+
+	/** What is left over belongs to threads that were not found. */
+	#checkThreads(): void {
+		for (const [tid, parts] of this.#cores) {
+			const name = `core-${tid}.img`;
+			if (threadEndOf(Buffer.concat(parts), name)) throw new Error(`the thread of ${name} was not found`);
+		}
+	}
+}
+
+/** Where the bytes of `range` are in the pages image; nowhere, where the image has not these pages. */
+function place({ address, bytes }: MemoryRange, pagemap: Pagemap): Correction[] {
+	return pagemap.locate(address, bytes.length).map((part) => {
+		const from = part.address - address;
+		return { offset: part.offset, bytes: bytes.subarray(from, from + part.bytes) };
+	});
+}

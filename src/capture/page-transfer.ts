@@ -1,0 +1,80 @@
+/** How the pages of one dump leave, decided file by file: by reference or copied, with corrections where they can be had. */
+import type { Log } from '../report/log.js';
+import { describeError } from '../run/errors.js';
+import { hurry } from './hurry.js';
+import { PageCorrections } from './page-corrections.js';
+import type { Source } from './source.js';
+
+/**
+ * How pages leave: never by reference; always, whatever happens to them; or by reference and with corrections, for an
+ * application that dies, and not before the action script has its answer.
+ */
+export type References = 'never' | 'always' | 'corrected';
+
+export class PageTransfer {
+	#corrections: PageCorrections | undefined;
+	#calm: (() => void) | undefined;
+
+	/**
+	 * @param tracer the process of the dumping CRIU
+	 * @param log told why pages are copied although references were wanted
+	 */
+	constructor(
+		private references: References,
+		tracer: number,
+		readonly log: Pick<Log, 'info'>,
+	) {
+		this.#corrections = new PageCorrections(tracer, references === 'corrected');
+		if (references === 'never') this.#calm = hurry();
+	}
+
+	/** How the file `name` is to be read; to be called when CRIU asks for it, and before anything of it is read. */
+	async wayOf(name: string): Promise<Source['by']> {
+		const ofProcess = await this.#corrections?.requested(name).catch((error) => this.#giveUp(error));
+		if (this.references === 'always') return 'reference';
+		return this.references === 'corrected' && ofProcess ? 'reference' : 'copy';
+	}
+
+	/** Takes the parts of the file `name`; undefined: nothing of it is needed here. */
+	keeperOf(name: string): Source['keep'] {
+		return this.#corrections?.keeperOf(name);
+	}
+
+	/**
+	 * The content of the file of corrections; undefined: there is none. To be called when the image is complete, and before the
+	 * action script has its answer.
+	 * @throws where pages left by reference and cannot be corrected
+	 */
+	async corrections(): Promise<Uint8Array | undefined> {
+		try {
+			return await this.#corrections?.read();
+		} catch (error) {
+			return this.#giveUp(error);
+		}
+	}
+
+	/** Nothing more is copied: the process has its usual priority again. Safe to call twice. */
+	end(): void {
+		this.#calm?.();
+		this.#calm = undefined;
+	}
+
+	/** There will be no corrections, and so no references that need them. */
+	#giveUp(cause: unknown): undefined {
+		const begun = this.#corrections?.begun;
+		this.#corrections = undefined;
+		if (this.references !== 'corrected') {
+			this.log.info(`the image will have no corrections: ${describeError(cause)}`);
+			return;
+		}
+		if (begun)
+			throw new Error(
+				'pages have left by reference, and what the kernel changes in them when the application ends is not known: ' +
+					'dump once more with --zero-copy never',
+				{ cause },
+			);
+		this.log.info(`copying pages after all: ${describeError(cause)}`);
+		this.references = 'never';
+		this.#calm = hurry();
+	}
+}
