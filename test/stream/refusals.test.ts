@@ -31,6 +31,15 @@ const name = (text: string | Uint8Array): Part[] => [
 	imageEnd(),
 ];
 
+/** A stream with a file of corrections: those of pages-1.img, which has one byte, or `content`. */
+const corrected = (content: string): Part[] => [
+	...whole('pages-1.img', 'a'),
+	...whole('streamer-corrections.img', content),
+	imageEnd(),
+];
+/** pages-1.img, from the byte 1 on: "b". */
+const BEYOND = '\x0a\x14\x0a\x0bpages-1.img\x12\x05\x08\x01\x12\x01b';
+
 const refused: [what: string, shards: Part[][], message: RegExp][] = [
 	[
 		'a message over 10 KiB',
@@ -41,6 +50,13 @@ const refused: [what: string, shards: Part[][], message: RegExp][] = [
 		'a length of 4 GB',
 		[[...whole('a.img', 'a'), raw(Buffer.from('ffffffff', 'hex'))]],
 		/marker of 4294967295 bytes/,
+	],
+	['corrections that are none', [corrected('text')], /streamer-corrections\.img cannot be decoded/],
+	['corrections of a byte that no file has', [corrected(BEYOND)], /no byte 1 of "?pages-1\.img/],
+	[
+		'corrections of a file that is not there',
+		[corrected(BEYOND.replace('pages-1', 'pages-2'))],
+		/no byte 1 of "?pages-2\.img/,
 	],
 	['an unknown body', [[...whole('a.img', 'a'), unknown(), imageEnd()]], /does not know/],
 	['a message that is no marker', [[raw(prefixed(Buffer.from('08ff', 'hex')))]], /no marker/],
