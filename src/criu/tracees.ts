@@ -25,7 +25,8 @@ export async function traceesOf(tracer: number): Promise<Tracee[]> {
 		if (!/^\d/.test(name)) continue;
 		await turn();
 		const pid = Number(name);
-		if (isHeldBy(pid, tracer)) found.push(readTracee(pid));
+		// A zombie has no memory, and no thread that could still end.
+		if (isHeldBy(pid, tracer) && !isZombie(pid)) found.push(readTracee(pid));
 	}
 	if (!found.length) throw new Error('the processes that CRIU has stopped cannot be seen from here');
 	const numbers = found.flatMap(({ ownTids }) => ownTids);
@@ -38,6 +39,10 @@ export async function traceesOf(tracer: number): Promise<Tracee[]> {
 export function isHeldBy(pid: number, tracer: number): boolean {
 	const status = statusOf(`/proc/${pid}/status`);
 	return status !== undefined && field(status, 'TracerPid') === String(tracer);
+}
+
+function isZombie(pid: number): boolean {
+	return field(statusOf(`/proc/${pid}/status`) ?? '', 'State')?.startsWith('Z') ?? false;
 }
 
 /** Opens the memory of process `pid`, for reading at its addresses. The caller closes it. */

@@ -2,8 +2,8 @@
  * dying THREADS PROCESSES: words that the kernel changes when threads die, of every kind. Each process has so many threads of
  * its C library, four of which hold a robust mutex (one with priority inheritance), and threads made by clone(2), whose
  * clear_child_tid words lie in private memory, across a page boundary, in shared memory and in a memfd. On SIGUSR1 every
- * process checks that all words are what they were, and one line says how that went: "1: 2 processes, right". Prints "ready"
- * first.
+ * process checks that all words are what they were, and one line says how that went: "1: 2 processes, right". One more
+ * process is a zombie, which has no memory. Prints "ready" first.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -176,6 +176,8 @@ int main(int argc, char **argv)
 			begin();
 			serve();
 		}
+	if (fork() == 0)
+		_exit(0);
 	begin();
 	for (int i = 0; i < processes; i++)
 		while (!shared->ready[i])

@@ -33,9 +33,12 @@ static void copy(const char *directory, const char *pid)
 	FILE *maps = fopen(path, "r");
 	snprintf(path, sizeof path, "/proc/%s/mem", pid);
 	int memory = open(path, O_RDONLY);
+	/* A zombie has none. */
+	if (memory < 0)
+		return;
 	snprintf(path, sizeof path, "%s/%ld", directory, own_number(pid));
 	FILE *out = fopen(path, "w");
-	if (!maps || memory < 0 || !out)
+	if (!maps || !out)
 		exit(1);
 	while (fgets(line, sizeof line, maps)) {
 		if (sscanf(line, "%lx-%lx r", &bounds[0], &bounds[1]) != 2 || strstr(line, "[v"))
