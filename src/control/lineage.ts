@@ -95,7 +95,9 @@ export function criuOf(line: Lineage): Process {
 /** For messages: `process 123 (criu dump -t 456)`. */
 export function nameOf({ pid }: Process): string {
 	if (pid === 0) return 'a process that cannot be seen from here';
-	const words = commandLineOf(pid).join(' ');
+	const argv = commandLineOf(pid);
+	const args = criuArguments(argv);
+	const words = (args ? ['criu', ...args] : argv).join(' ');
 	const short = words.length > MAX_NAME ? `${words.slice(0, MAX_NAME)}…` : words;
 	return `process ${pid}${short && ` (${short})`}`;
 }

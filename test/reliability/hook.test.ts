@@ -40,6 +40,13 @@ function streamer(dir: string, role: Role = 'capture'): ControlServer {
 	return server;
 }
 
+/** The control server of a capture to which this process is connected: for the scripts that it starts, it is CRIU. */
+function connected(dir: string): ControlServer {
+	const server = streamer(dir);
+	server.connected(process.pid);
+	return server;
+}
+
 /** As CRIU names its images folder to scripts. */
 function imageDir(dir: string): string {
 	const fd = openSync(dir, 'r');
@@ -185,7 +192,7 @@ test('pre-stream: no streamer comes', async () => {
 
 test('post-dump: the stream is out already', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	server.finish();
 	await run('post-dump', dir).succeeds();
 	await run('post-dump', dir).succeeds();
@@ -193,7 +200,7 @@ test('post-dump: the stream is out already', async () => {
 
 test('post-dump: waits until the stream is out', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	server.criuSocketReady();
 	const script = run('post-dump', dir);
 	await asked(server);
@@ -206,7 +213,7 @@ test('post-dump: waits until the stream is out', async () => {
 test('post-dump: who asked is answered although the streamer ends right away', async () => {
 	for (let i = 0; i < 5; i++) {
 		const dir = temporaryFolder();
-		const server = streamer(dir);
+		const server = connected(dir);
 		const script = run('post-dump', dir);
 		await asked(server);
 		server.finish();
@@ -218,7 +225,7 @@ test('post-dump: who asked is answered although the streamer ends right away', a
 
 test('post-dump: the capture failed, before the question or after it', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	const script = run('post-dump', dir);
 	await asked(server);
 	server.fail('cannot write to stdout: no space left\non device');
@@ -230,7 +237,7 @@ test('post-dump: the capture failed, before the question or after it', async () 
 
 test('post-dump: a failure after the stream was out is none', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	server.finish();
 	server.fail('too late');
 	await run('post-dump', dir).succeeds();
@@ -254,13 +261,13 @@ test('post-dump: the capture died, and left its socket', async () => {
 	assert.is(existsSync(join(dir, 'streamer-capture-control.sock')), true);
 	await run('post-dump', dir).fails(/no capture is in/);
 	// The next one takes the place.
-	streamer(dir).finish();
+	connected(dir).finish();
 	await run('post-dump', dir).succeeds();
 });
 
 test('post-dump: not within the time, so the stream must not be completed', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: SOON }).fails(
 		/not out within 0\.2 s/,
 		/CRIU_STREAMER_TIMEOUT/,
@@ -274,7 +281,7 @@ test('post-dump: not within the time, so the stream must not be completed', asyn
 
 test('post-dump: a script that is killed gives up, too', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	const script = run('post-dump', dir);
 	await asked(server);
 	script.child.kill('SIGKILL');
@@ -285,7 +292,7 @@ test('post-dump: a script that is killed gives up, too', async () => {
 test('CRIU dies while its script waits', async () => {
 	for (const action of ['pre-stream', 'post-dump']) {
 		const dir = temporaryFolder();
-		const server = streamer(dir);
+		const server = connected(dir);
 		const criu = await pretendCriu('dump', dir);
 		const script = new Script(action, criu.imageDir);
 		await asked(server);
@@ -298,7 +305,7 @@ test('CRIU dies while its script waits', async () => {
 test('a timeout that is none', async () => {
 	for (const seconds of ['0', '-1', 'ten', '1e300', 'NaN']) {
 		const dir = temporaryFolder();
-		streamer(dir).finish();
+		connected(dir).finish();
 		await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: seconds }).fails(/CRIU_STREAMER_TIMEOUT=/);
 	}
 });
@@ -307,7 +314,7 @@ test('a folder with a long path, and one with blanks', async () => {
 	for (const name of ['x'.repeat(200), 'a b  c']) {
 		const dir = join(temporaryFolder(), name, 'y'.repeat(60));
 		mkdirSync(dir, { recursive: true });
-		const server = streamer(dir);
+		const server = connected(dir);
 		server.finish();
 		server.criuSocketReady();
 		await run('pre-stream', dir).succeeds();
@@ -325,7 +332,7 @@ test('found through links, as npm makes them, and Node beside them', async () =>
 	symlinkSync('../first', join(bin, 'criu-streamer-hook'));
 	symlinkSync(process.execPath, join(bin, 'node'));
 	const dir = temporaryFolder();
-	streamer(dir).finish();
+	connected(dir).finish();
 	const env = { PATH: '/nowhere', NODE_OPTIONS: '--require /nowhere.js' };
 	await new Script('post-dump', imageDir(dir), env, join(bin, 'criu-streamer-hook')).succeeds();
 });
@@ -351,7 +358,7 @@ test('only its user may ask, and two streamers cannot share a place', () => {
 
 test('clients that misbehave disturb nobody', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	const seen = imageDir(dir);
 	const before = openDescriptors();
 	const clients: Socket[] = [];
@@ -401,7 +408,7 @@ test('clients that misbehave disturb nobody', async () => {
 
 test('more clients than are served', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	const clients: Socket[] = [];
 	for (let i = 0; i < 100; i++) {
 		const client = connect(server.path);
@@ -417,7 +424,7 @@ test('more clients than are served', async () => {
 
 test('a capture stays for the script as long as CRIU holds its connection', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	let criuCloses = () => {};
 	const criuClosed = new Promise<void>((resolve) => (criuCloses = resolve));
 	server.finish();
@@ -433,7 +440,7 @@ test('a capture stays for the script as long as CRIU holds its connection', asyn
 	assert.equal(readdirSync(dir), []);
 
 	// After a failure nobody has to be met.
-	const failed = streamer(dir);
+	const failed = connected(dir);
 	failed.fail('no space');
 	await failed.linger(new Promise(() => {}));
 	await run('post-dump', dir).fails(/no space/);
@@ -477,6 +484,7 @@ async function captureProcess(dir: string): Promise<{ child: ChildProcess; outpu
 	const program = `
 		const { serveControl } = await import(${JSON.stringify(server)});
 		const server = serveControl(${JSON.stringify(dir)}, 'capture');
+		server.connected(process.ppid);
 		console.log('up');
 		setInterval(() => server.waiting && console.log('asked'), 10);`;
 	const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
