@@ -23,7 +23,8 @@ const LOOK_MILLIS = 20;
 /** How soon the death of CRIU is noticed. */
 const CRIU_MILLIS = 1000;
 
-const LIVES = 'the application goes on running';
+/** What follows from any failure at post-dump. */
+const LIVES = '; the application goes on running';
 
 async function main(): Promise<void> {
 	const action = process.env.CRTOOLS_SCRIPT_ACTION;
@@ -110,8 +111,8 @@ function named(role: Role): string {
 async function untilFinished(dir: string, enough: AbortController): Promise<void> {
 	const reply = await ask(controlSocketName('capture'), { finished: {} }, enough.signal);
 	if (reply.kind === 'done') return;
-	if (reply.kind === 'barred') throw new Error(`${noEntry('capture', dir, reply.errno).message}; ${LIVES}`);
-	throw new Error(`${enough.signal.aborted ? tooLate(enough.signal.reason) : lost(reply, dir)}; ${LIVES}`);
+	if (reply.kind === 'barred') throw noEntry('capture', dir, reply.errno);
+	throw new Error(enough.signal.aborted ? tooLate(enough.signal.reason) : lost(reply, dir));
 }
 
 function noEntry(role: Role, dir: string, errno: number): Error {
@@ -146,6 +147,7 @@ try {
 	await main();
 	process.exitCode = 0;
 } catch (error) {
-	process.stderr.write(`${PROGRAM}: ${describeError(error)}\n`);
+	const effect = process.env.CRTOOLS_SCRIPT_ACTION === 'post-dump' ? LIVES : '';
+	process.stderr.write(`${PROGRAM}: ${describeError(error)}${effect}\n`);
 	process.exitCode = 1;
 }

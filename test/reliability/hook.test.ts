@@ -17,7 +17,7 @@ import {
 	writeFileSync,
 } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import type { Role } from '../../src/control/paths.js';
@@ -26,9 +26,9 @@ import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
+import { HOOK, imageDir, run, Script } from './script.js';
 
 const test = suite('action script');
-const hook = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 
 /** CRIU_STREAMER_TIMEOUT of scripts whose timeout is the matter; all others have the usual 10 minutes. */
 const SOON = '0.2';
@@ -46,52 +46,6 @@ function connected(dir: string): ControlServer {
 	server.connected(process.pid);
 	return server;
 }
-
-/** As CRIU names its images folder to scripts. */
-function imageDir(dir: string): string {
-	const fd = openSync(dir, 'r');
-	afterwards(() => closeSync(fd));
-	return `/proc/${process.pid}/fd/${fd}`;
-}
-
-class Script {
-	readonly child: ChildProcess;
-	readonly end: Promise<{ code: number | null; stderr: string }>;
-	ended = false;
-
-	constructor(action: string | undefined, dir: string, env: Record<string, string> = {}, path = hook) {
-		const criu = action === undefined ? {} : { CRTOOLS_SCRIPT_ACTION: action, CRTOOLS_IMAGE_DIR: dir };
-		this.child = spawn(path, [], {
-			env: { PATH: `${dirname(process.execPath)}:${process.env.PATH}`, ...criu, ...env },
-			stdio: ['ignore', 'ignore', 'pipe'],
-		});
-		let stderr = '';
-		this.child.stderr!.setEncoding('utf8').on('data', (text) => (stderr += text));
-		this.end = once(this.child, 'close').then(([code]) => {
-			this.ended = true;
-			return { code, stderr };
-		});
-		afterwards(async () => {
-			this.child.kill('SIGKILL');
-			await this.end;
-		});
-	}
-
-	async succeeds(): Promise<void> {
-		assert.equal(await this.end, { code: 0, stderr: '' });
-	}
-
-	/** One line on stderr, which has all of `parts`. */
-	async fails(...parts: RegExp[]): Promise<void> {
-		const { code, stderr } = await this.end;
-		assert.is(code, 1, stderr);
-		assert.match(stderr, /^criu-image-streamer: [^\n]+\n$/);
-		for (const part of parts) assert.match(stderr, part);
-	}
-}
-
-const run = (action: string, dir: string, env?: Record<string, string>) =>
-	new Script(action, imageDir(dir), env);
 
 /** Resolves when somebody waits for an answer. */
 async function asked(server: ControlServer): Promise<void> {
@@ -328,7 +282,7 @@ test('found through links, as npm makes them, and Node beside them', async () =>
 	const prefix = temporaryFolder();
 	const bin = join(prefix, 'a bin');
 	mkdirSync(bin);
-	symlinkSync(hook, join(prefix, 'first'));
+	symlinkSync(HOOK, join(prefix, 'first'));
 	symlinkSync('../first', join(bin, 'criu-streamer-hook'));
 	symlinkSync(process.execPath, join(bin, 'node'));
 	const dir = temporaryFolder();
@@ -341,7 +295,7 @@ test('a package without its build', async () => {
 	const broken = join(temporaryFolder(), 'scripts');
 	mkdirSync(broken);
 	const path = join(broken, 'criu-streamer-hook');
-	copyFileSync(hook, path);
+	copyFileSync(HOOK, path);
 	await new Script('post-dump', imageDir(broken), {}, path).fails(
 		/dist\/hook\.js is not there/,
 		/npm run build/,
