@@ -150,8 +150,8 @@ test("serve takes the original's --images-dir as the place of its socket, and wr
 	const [images, cwd] = [temporaryFolder(), temporaryFolder()];
 	const { process } = startExtractFrom([pipeOf(stream)], { command: 'serve', imagesDir: images, cwd });
 	const restore = await StandInRestore.connect(images);
-	assert.equal(namesIn(images), [CONTROL]);
 	assert.ok((await restore.read('pages-1.img'))?.equals(pages));
+	assert.equal(namesIn(images), [CONTROL]);
 	restore.close();
 	await process.ends();
 	assert.equal(namesIn(images), []);
