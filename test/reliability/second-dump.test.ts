@@ -164,17 +164,25 @@ for (let seed = 1; seed <= RUNS; seed++) {
 		const streamerFirst = !scripts.every(Boolean) || next() < 0.5;
 		scene.makeFolders('src');
 		const work = join(scene.folder, 'src');
-		const line = `criu-image-streamer capture -W src | { sleep ${next().toFixed(2)}; cat >image; }`;
+		const reader = `{ sleep ${next().toFixed(2)}; cat >image; }`;
+		const line = `{ echo $BASHPID >pid; exec criu-image-streamer capture -W src; } | ${reader}`;
 		const streamer = () => scene.shell(line);
 		let stream = streamerFirst ? streamer() : undefined;
 		if (stream) await scene.socket('src', 'capture', stream);
 		const gaps = [next() * 30, next() * 400, 0];
+		// As on a machine that has no time for it: what is connected meanwhile is not looked at.
+		const stands = streamerFirst && next() < 0.5 ? Number(readFileSync(join(scene.folder, 'pid'))) : 0;
+		if (stands) process.kill(stands, 'SIGSTOP');
 		const commands: Command[] = [];
 		for (const [i, dump] of dumps.entries()) {
 			commands.push(dump.start(work, scripts[i]!, { CRIU_STREAMER_TIMEOUT: TIMEOUT }));
 			await pause(i === 0 ? gaps[Math.floor(next() * 3)]! : 0);
 		}
 		stream ??= streamer();
+		if (stands) {
+			await pause(next() * 2000);
+			process.kill(stands, 'SIGCONT');
+		}
 		await until('the end of both', () => commands.every(({ code }) => code !== undefined), SECONDS);
 		await stream.ends();
 		await scene.shell('criu-image-streamer extract -D disk <image').ends();
