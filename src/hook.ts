@@ -6,9 +6,11 @@
  * The application is frozen meanwhile, so nothing is loaded that this does not need.
  */
 import { existsSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PROGRAM } from './cli/version.js';
 import { ask, type Reply } from './control/ask.js';
+import { barred } from './control/barred.js';
 import { controlSocketName, type Role } from './control/paths.js';
 import { commandLineOf, criuArguments, criuCommand } from './criu/command-line.js';
 import { describeError } from './run/errors.js';
@@ -21,7 +23,8 @@ const LOOK_MILLIS = 20;
 /** How soon the death of CRIU is noticed. */
 const CRIU_MILLIS = 1000;
 
-const LIVES = 'the application goes on running';
+/** What follows from any failure at post-dump. */
+const LIVES = '; the application goes on running';
 
 async function main(): Promise<void> {
 	const action = process.env.CRTOOLS_SCRIPT_ACTION;
@@ -29,9 +32,7 @@ async function main(): Promise<void> {
 	const imageDir = process.env.CRTOOLS_IMAGE_DIR;
 	if (!imageDir) throw new Error('CRTOOLS_IMAGE_DIR is not set: this script is for CRIU’s --action-script');
 	const seconds = timeout(process.env.CRIU_STREAMER_TIMEOUT);
-	const name = realpathSync(imageDir);
-	// From inside, the path of the socket is short enough however long the folder's is.
-	process.chdir(imageDir);
+	const name = enter(imageDir);
 
 	const enough = new AbortController();
 	const timer = setTimeout(() => enough.abort(new Error(`within ${seconds} s`)), seconds * 1000);
@@ -47,6 +48,18 @@ async function main(): Promise<void> {
 	}
 }
 
+/** Goes into the images folder: from inside, the path of the socket is short enough. Returns its real path. */
+function enter(imageDir: string): string {
+	try {
+		const name = realpathSync(imageDir);
+		process.chdir(imageDir);
+		return name;
+	} catch (error) {
+		const { errno = 0 } = error as NodeJS.ErrnoException;
+		throw barred(`cannot enter the images directory ${imageDir}`, imageDir, errno);
+	}
+}
+
 function timeout(text: string | undefined): number {
 	const seconds = text ? Number(text) : DEFAULT_SECONDS;
 	if (!(seconds > 0 && seconds <= MOST_SECONDS)) {
@@ -59,14 +72,18 @@ function timeout(text: string | undefined): number {
 async function untilReady(dir: string, imageDir: string, enough: AbortController): Promise<void> {
 	const roles = rolesFor(imageDir);
 	while (!enough.signal.aborted) {
+		let refusal: Error | undefined;
 		for (const role of roles) {
 			const reply = await ask(controlSocketName(role), { ready: {} }, enough.signal);
 			if (reply.kind === 'done') return;
 			if (enough.signal.aborted) break;
+			if (reply.kind === 'barred') throw noEntry(role, dir, reply.errno);
+			if (reply.kind === 'refused') refusal ??= new Error(`${named(role)} in ${dir}: ${reply.reason}`);
 			if (reply.kind === 'failed') throw new Error(`${named(role)} in ${dir} failed: ${reply.reason}`);
 			if (reply.kind === 'lost')
 				throw new Error(`${named(role)} in ${dir} ended before its socket was ready`);
 		}
+		if (refusal) throw refusal;
 		await delay(LOOK_MILLIS);
 	}
 	const who = roles.map(named).join(' or ');
@@ -94,7 +111,13 @@ function named(role: Role): string {
 async function untilFinished(dir: string, enough: AbortController): Promise<void> {
 	const reply = await ask(controlSocketName('capture'), { finished: {} }, enough.signal);
 	if (reply.kind === 'done') return;
-	throw new Error(`${enough.signal.aborted ? tooLate(enough.signal.reason) : lost(reply, dir)}; ${LIVES}`);
+	if (reply.kind === 'barred') throw noEntry('capture', dir, reply.errno);
+	throw new Error(enough.signal.aborted ? tooLate(enough.signal.reason) : lost(reply, dir));
+}
+
+function noEntry(role: Role, dir: string, errno: number): Error {
+	const socket = controlSocketName(role);
+	return barred(`cannot connect to ${named(role)} at ${join(dir, socket)}`, socket, errno);
 }
 
 function tooLate(reason: unknown): string {
@@ -108,6 +131,8 @@ function lost(reply: Reply, dir: string): string {
 	switch (reply.kind) {
 		case 'failed':
 			return `the capture in ${dir} failed: ${reply.reason}`;
+		case 'refused':
+			return `the capture in ${dir} has no image of this dump: ${reply.reason}`;
 		case 'lost':
 			return `the capture in ${dir} was ended before the stream was out`;
 		default:
@@ -122,6 +147,7 @@ try {
 	await main();
 	process.exitCode = 0;
 } catch (error) {
-	process.stderr.write(`${PROGRAM}: ${describeError(error)}\n`);
+	const effect = process.env.CRTOOLS_SCRIPT_ACTION === 'post-dump' ? LIVES : '';
+	process.stderr.write(`${PROGRAM}: ${describeError(error)}${effect}\n`);
 	process.exitCode = 1;
 }

@@ -7,7 +7,7 @@
 
 import type { ExtFile } from '../cli/values.js';
 import type { CriuConnection } from '../criu/connection.js';
-import { acceptCriu, type CriuSocket } from '../criu/socket.js';
+import type { CriuSocket } from '../criu/socket.js';
 import { dup } from '../libc/calls.js';
 import { must } from '../libc/errno.js';
 import { isPipe, raiseFileLimit, setNonBlocking } from '../libc/pipes.js';
@@ -63,7 +63,7 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 	job.signal?.addEventListener('abort', abort);
 	if (job.signal?.aborted) abort();
 	try {
-		const criu = await Promise.race([acceptCriu(job.criu, stop), stop.failed]);
+		const criu = await Promise.race([job.criu.accept(stop), stop.failed]);
 		return await Promise.race([run.serve(criu), stop.failed]);
 	} catch (error) {
 		stop.fail(error);

@@ -23,7 +23,7 @@ export async function run(options: Options): Promise<void> {
 			const progress = new Progress(options.progressFd);
 			let scriptMayAsk = true;
 			try {
-				const criu = await session.openCriuSocket();
+				const criu = session.openCriuSocket((pid) => control.connected(pid));
 				control.criuSocketReady();
 				await session.ready();
 				progress.socketInit();

@@ -79,7 +79,7 @@ async function replay(options: Options, session: Session): Promise<void> {
 	const { HeldStore } = await import('../stores/held.js');
 	const { serve } = await import('../replay/serve.js');
 	const { FILES, remapHeld } = await import('../replay/remap.js');
-	const control = serveControl(session.workDir, 'serve');
+	const control = serveControl(session.workDir, 'serve', options.criuClients);
 	const { keep, memoryLimit, spool } = options;
 	const whole = options.tcpListenRemap.size ? FILES : undefined;
 	const store = new HeldStore({ keep, memoryLimit, spool, log: session.log }, whole);
@@ -90,11 +90,11 @@ async function replay(options: Options, session: Session): Promise<void> {
 		});
 		progress.transferred(summary);
 		if (options.displayStats) displayStats('received', summary);
-		const criu = await session.openCriuSocket();
+		const criu = session.openCriuSocket((pid) => control.connected(pid));
 		control.criuSocketReady();
 		await session.ready();
 		progress.socketInit();
-		await serve({ criu, files: store.files, clients: options.criuClients });
+		await serve({ criu, files: store.files });
 	} catch (error) {
 		control.fail(describeError(error));
 		throw error;

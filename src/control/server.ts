@@ -2,52 +2,58 @@
  * What the action script of a dump or a restore can ask the streamer: is the socket for CRIU there, and is every byte out?
  * (proto/control.proto). The answers are decided elsewhere; a client may ask before or after that, and waits.
  *
- * Node's net does the talking, on a socket that libc/unix-socket.ts bound: 0600, under a path of any length.
+ * An answer is about one CRIU, and only its own scripts get it (slots.ts): "every byte is out", told to the script of another
+ * dump, would end an application whose image is nowhere. So connections are accepted here, where the kernel says which
+ * process made them; Node's net does the talking.
  */
-import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { listenUnix } from '../libc/unix-socket.js';
-import { control } from '../proto/messages.js';
+import { acceptAll } from '../libc/accept-all.js';
+import { close } from '../libc/calls.js';
+import { poller } from '../libc/poller.js';
+import { listenUnix, peerOf } from '../libc/unix-socket.js';
+import type { control } from '../proto/messages.js';
 import { leaves, remove } from '../run/leftovers.js';
-import { Deframer, frame } from '../wire/frame.js';
+import { Client, type Subject } from './client.js';
+import { type Lineage, lineageOf } from './lineage.js';
 import { controlSocketName, type Role } from './paths.js';
+import { Slots } from './slots.js';
 
-/** A question is a few bytes long. */
-const MOST_QUESTION_BYTES = 64;
 /** One action script asks at a time; the rest is for people who look. */
 const MOST_CLIENTS = 32;
-/** A client that is connected for so long without a whole question is dropped. */
-const QUESTION_MILLIS = 10_000;
 /** Answers fit into any socket's buffer, so a client that has not taken them by then never will. */
 const DRAIN_MILLIS = 1000;
 /** After a failure the script need not find anybody: it fails just as well, only with fewer words. */
 const FAILED_LINGER_MILLIS = 2000;
 
-type Subject = 'ready' | 'finished';
-
 /** Answers action scripts, on a socket in the work dir, from its making until {@link ControlServer.close}. */
 export class ControlServer {
 	/** Of the socket. */
 	readonly path: string;
-	readonly #server: Server;
-	/** Each client, with what it waits to hear. */
-	readonly #clients = new Map<Socket, Set<Subject>>();
-	readonly #answers = new Map<Subject, Buffer>();
+	readonly #fd: number;
+	readonly #endAccepting: () => void;
+	readonly #slots: Slots;
+	readonly #clients = new Set<Client>();
+	/** Scripts that asked for the end of the stream, and left, before a CRIU was connected. */
+	readonly #left = new Set<Lineage>();
+	readonly #answers = new Map<Subject, control.Answer.$Properties>();
 	readonly #givenUp = new AbortController();
+	#tellFinishedAsked!: () => void;
 	#failed = false;
-	#asked = false;
 	#closed = false;
 
-	constructor(workDir: string, role: Role) {
+	/** Resolves when a script of the CRIU that is connected asks whether the stream is out: CRIU has written everything. */
+	readonly finishedAsked = new Promise<void>((resolve) => {
+		this.#tellFinishedAsked = resolve;
+	});
+
+	/** `criuClients` CRIUs are served. */
+	constructor(workDir: string, role: Role, criuClients: number) {
 		this.path = join(workDir, controlSocketName(role));
-		this.#server = createServer({ allowHalfOpen: true }, (client) => this.#serve(client));
-		this.#server.maxConnections = MOST_CLIENTS;
-		// Out of descriptors, for one: whoever asks finds no answer, and fails as it should.
-		this.#server.on('error', () => {});
-		this.#server.listen({ fd: listenUnix(this.path, 'connection') });
+		this.#slots = new Slots(role, criuClients);
+		this.#fd = listenUnix(this.path, 'connection');
 		leaves(this.path);
-		this.#server.unref();
+		this.#endAccepting = acceptAll(this.#fd, (fd) => this.#welcome(fd));
 	}
 
 	/**
@@ -58,14 +64,22 @@ export class ControlServer {
 		return this.#givenUp.signal;
 	}
 
-	/** Whether an action script of the CRIU that is process `pid` has asked before the dump. */
-	hasScriptOf(_pid: number): boolean {
-		return this.#asked;
-	}
-
 	/** How many questions wait for their answer. */
 	get waiting(): number {
-		return [...this.#clients.values()].reduce((sum, asked) => sum + asked.size, 0);
+		return [...this.#clients].reduce((sum, { waiting }) => sum + waiting, 0);
+	}
+
+	/** Whether a script of CRIU `pid`, which is connected, has asked at pre-stream. */
+	hasScriptOf(pid: number): boolean {
+		return this.#slots.hasScriptOf(pid);
+	}
+
+	/** CRIU `pid` (0: it cannot be seen from here) is connected to the image socket, and about to be served. */
+	connected(pid: number): void {
+		this.#slots.connect(pid);
+		for (const client of this.#clients) this.#answerFinished(client);
+		for (const line of this.#left) if (this.#slots.serves(line)) this.#giveUp();
+		this.#left.clear();
 	}
 
 	/** CRIU can connect: scripts that wait for that go on. */
@@ -109,28 +123,53 @@ export class ControlServer {
 		this.#closed = true;
 		remove(this.path);
 		this.fail('the streamer was stopped');
-		this.#server.close();
-		const ended = [...this.#clients.keys()].map(
-			(client) => new Promise<void>((resolve) => client.once('close', () => resolve()).end(() => resolve())),
-		);
+		this.#endAccepting();
+		poller.close(this.#fd);
+		const ended = [...this.#clients].map((client) => client.end());
 		const expired = new AbortController();
 		await Promise.race([
 			Promise.all(ended),
 			delay(DRAIN_MILLIS, undefined, { signal: expired.signal }).catch(() => {}),
 		]);
 		expired.abort();
-		for (const client of this.#clients.keys()) client.destroy();
+		for (const client of this.#clients) client.destroy();
 	}
 
 	#decide(subject: Subject, answer: control.Answer.$Properties): void {
 		if (this.#answers.has(subject)) return;
-		this.#answers.set(subject, frame(control.Answer.encode(answer).finish()));
-		for (const [client, asked] of this.#clients) if (asked.has(subject)) this.#answer(client, asked, subject);
+		this.#answers.set(subject, answer);
+		for (const client of this.#clients) {
+			if (subject === 'finished') this.#answerFinished(client);
+			else this.#answer(client, subject);
+		}
 	}
 
-	#answer(client: Socket, asked: Set<Subject>, subject: Subject): void {
-		asked.delete(subject);
-		client.write(this.#answers.get(subject)!);
+	#answer(client: Client, subject: Subject): void {
+		const answer = this.#answers.get(subject);
+		if (answer) client.answer(subject, answer);
+	}
+
+	#answerReady(client: Client): void {
+		const refusal = this.#failed ? undefined : this.#slots.claim(client.line);
+		if (refusal === undefined) this.#answer(client, 'ready');
+		else client.answer('ready', { refused: { reason: refusal } });
+	}
+
+	#answerFinished(client: Client): void {
+		if (!client.waitsFor('finished')) return;
+		if (this.#slots.serves(client.line)) {
+			this.#tellFinishedAsked();
+			this.#answer(client, 'finished');
+		} else if (this.#slots.inUse) client.answer('finished', { refused: { reason: this.#slots.refusal() } });
+		// A small dump may be whole before its connection is accepted: until a CRIU is connected its script waits.
+		else if (this.#failed) this.#answer(client, 'finished');
+	}
+
+	/** A script leaves without its answer: nothing, unless it waited for the end of the stream. */
+	#leave(client: Client): void {
+		if (!client.waitsFor('finished')) return;
+		if (this.#slots.serves(client.line)) this.#giveUp();
+		else if (this.#left.size < MOST_CLIENTS) this.#left.add(client.line);
 	}
 
 	#giveUp(): void {
@@ -139,49 +178,22 @@ export class ControlServer {
 		this.fail(reason);
 	}
 
-	#serve(client: Socket): void {
-		const asked = new Set<Subject>();
-		const messages = new Deframer('an action script', MOST_QUESTION_BYTES);
-		client.unref();
-		this.#clients.set(client, asked);
-		// A script that gives up ends its side first and reads on: it learns whether it was too late to.
-		client.on('end', () => {
-			if (asked.has('finished')) this.#giveUp();
-			client.end();
+	#welcome(fd: number): void {
+		if (this.#clients.size >= MOST_CLIENTS) {
+			close(fd);
+			return;
+		}
+		const client = new Client(fd, lineageOf(peerOf(fd).pid), {
+			question: (client, subject) =>
+				subject === 'finished' ? this.#answerFinished(client) : this.#answerReady(client),
+			leave: (client) => this.#leave(client),
+			close: (client) => this.#clients.delete(client),
 		});
-		client.on('close', () => {
-			this.#clients.delete(client);
-			if (asked.has('finished')) this.#giveUp();
-		});
-		client.on('error', () => client.destroy());
-		client.setTimeout(QUESTION_MILLIS, () => {
-			if (asked.size === 0) client.destroy();
-		});
-		client.on('data', (bytes) => {
-			// A client that does not take its answers asks for no more.
-			if (client.writableNeedDrain) return client.destroy();
-			try {
-				messages.push(bytes as Buffer);
-				for (let message = messages.next(); message; message = messages.next()) {
-					const subject = subjectOf(message);
-					asked.add(subject);
-					if (subject === 'ready') this.#asked = true;
-					if (this.#answers.has(subject)) this.#answer(client, asked, subject);
-				}
-			} catch {
-				client.destroy();
-			}
-		});
+		this.#clients.add(client);
 	}
 }
 
-/** Starts to answer action scripts in `workDir`. Throws where its socket cannot be made. */
-export function serveControl(workDir: string, role: Role): ControlServer {
-	return new ControlServer(workDir, role);
-}
-
-function subjectOf(message: Uint8Array): Subject {
-	const { body } = control.Question.decode(message);
-	if (!body) throw new Error('an action script asked for something that this version does not know');
-	return body;
+/** Starts to answer the action scripts of `criuClients` CRIUs in `workDir`. Throws where its socket cannot be made. */
+export function serveControl(workDir: string, role: Role, criuClients = 1): ControlServer {
+	return new ControlServer(workDir, role, criuClients);
 }

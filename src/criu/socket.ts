@@ -1,30 +1,118 @@
-/** The socket on which CRIU asks for the streamer. */
-
-import { callError, EAGAIN, EINTR } from '../libc/errno.js';
+/**
+ * The socket on which CRIU asks for the streamer.
+ *
+ * No CRIU may be connected that is not served: what it writes is taken for written, up to a whole dump, and it then ends its
+ * application. So no more connections wait than are expected, and a socket of our own is shut down before the last of them
+ * is accepted: from then on nobody can connect, and who waits within connect(2) is refused there. A listening socket that
+ * was handed over is not ours to shut down: while the command runs, whoever else connects there is turned away at once.
+ */
+import { acceptAll, isPassing } from '../libc/accept-all.js';
+import { close, shutdown } from '../libc/calls.js';
+import { SHUT_RDWR } from '../libc/constants.js';
+import { callError } from '../libc/errno.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
-import { acceptUnix } from '../libc/unix-socket.js';
+import { acceptUnix, listenUnix, peerOf } from '../libc/unix-socket.js';
+import { leaves, remove } from '../run/leftovers.js';
 import type { Stop } from '../run/stop.js';
 import { CriuConnection } from './connection.js';
 
 export const CAPTURE_SOCKET = 'streamer-capture.sock';
 export const SERVE_SOCKET = 'streamer-serve.sock';
 
-/** Ours in the work dir, or one that was handed over. Whoever made it closes a listening one; a connection owns its own. */
-export type CriuSocket = { kind: 'listening'; fd: number } | { kind: 'connected'; fd: number };
-
-/** The next CRIU at a listening socket, or the one at a connected socket. */
-export async function acceptCriu(socket: CriuSocket, stop: Stop): Promise<CriuConnection> {
-	if (socket.kind === 'connected') return new CriuConnection(socket.fd, stop);
-	for (;;) {
-		stop.check();
-		const fd = acceptUnix(socket.fd);
-		if (fd >= 0) return new CriuConnection(fd, stop);
-		// ECONNABORTED and its like concern a client that has gone again.
-		if (fd !== -EAGAIN && fd !== -EINTR && fd !== -ECONNABORTED) throw callError('cannot accept CRIU', fd);
-		const release = stop.onFail(() => poller.interrupt(socket.fd));
-		await poller.until(socket.fd, EPOLLIN);
-		release();
-	}
+/** Where CRIUs come from. */
+export interface CriuSocket {
+	/** How many CRIUs are served: {@link accept} is called as often. */
+	readonly clients: number;
+	/** The next CRIU, which the caller closes. */
+	accept(stop: Stop): Promise<CriuConnection>;
+	/** Nobody waits in {@link accept} any more. Safe to call twice. */
+	close(): void;
 }
 
-const ECONNABORTED = 103;
+/** Called with the pid of a CRIU (0: it cannot be seen from here) that is about to be served. */
+export type OnCriu = (pid: number) => void;
+
+/** A socket that is connected to its one CRIU, of which the connection becomes the owner. */
+export class ConnectedSocket implements CriuSocket {
+	readonly clients = 1;
+
+	constructor(
+		readonly fd: number,
+		readonly onCriu: OnCriu = () => {},
+	) {}
+
+	async accept(stop: Stop): Promise<CriuConnection> {
+		this.onCriu(peerOf(this.fd).pid);
+		return new CriuConnection(this.fd, stop);
+	}
+
+	close(): void {}
+}
+
+/** A socket that listens; it is closed when nobody else is expected, or by {@link close}. */
+export class ListeningSocket implements CriuSocket {
+	#expected: number;
+	#closed = false;
+	#endTurningAway = () => {};
+
+	/** Owns `fd`, and the `path` that it was given where it is our own. */
+	constructor(
+		readonly fd: number,
+		readonly clients = 1,
+		readonly onCriu: OnCriu = () => {},
+		readonly path?: string,
+	) {
+		this.#expected = clients;
+	}
+
+	/** Makes one at `path`. Throws where a living process listens there. */
+	static at(path: string, clients: number, onCriu?: OnCriu): ListeningSocket {
+		const fd = listenUnix(path, 'table', clients);
+		leaves(path);
+		return new ListeningSocket(fd, clients, onCriu, path);
+	}
+
+	async accept(stop: Stop): Promise<CriuConnection> {
+		const fd = await this.#next(stop);
+		this.#expected--;
+		if (this.#expected === 0) {
+			if (this.path === undefined) this.#endTurningAway = acceptAll(this.fd, (other) => void close(other));
+			else this.close();
+		}
+		const criu = new CriuConnection(fd, stop);
+		try {
+			this.onCriu(peerOf(fd).pid);
+		} catch (error) {
+			criu.close();
+			throw error;
+		}
+		return criu;
+	}
+
+	close(): void {
+		if (this.#closed) return;
+		this.#closed = true;
+		// In this order: once nobody listens another streamer may take the path.
+		if (this.path !== undefined) remove(this.path);
+		this.#endTurningAway();
+		poller.close(this.fd);
+	}
+
+	async #next(stop: Stop): Promise<number> {
+		const release = stop.onFail(() => poller.interrupt(this.fd));
+		try {
+			for (;;) {
+				stop.check();
+				const events = await poller.until(this.fd, EPOLLIN);
+				stop.check();
+				if (!(events & EPOLLIN)) continue;
+				if (this.path !== undefined && this.#expected === 1) shutdown(this.fd, SHUT_RDWR);
+				const fd = acceptUnix(this.fd);
+				if (fd >= 0) return fd;
+				if (!isPassing(fd)) throw callError('cannot accept CRIU', fd);
+			}
+		} finally {
+			release();
+		}
+	}
+}

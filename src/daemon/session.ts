@@ -2,16 +2,15 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Options } from '../cli/options.js';
-import type { CriuSocket } from '../criu/socket.js';
+import { ConnectedSocket, type CriuSocket, ListeningSocket, type OnCriu } from '../criu/socket.js';
 import { close, dup2, fcntl, write } from '../libc/calls.js';
 import { F_GETFL, O_ACCMODE, O_RDONLY, O_WRONLY } from '../libc/constants.js';
 import { errnoText } from '../libc/errno.js';
-import { poller } from '../libc/poller.js';
-import { listenUnix, refuseInUse } from '../libc/unix-socket.js';
+import { refuseInUse } from '../libc/unix-socket.js';
 import { flushLines, forgetLines, linesTo } from '../report/lines.js';
 import { type Log, makeLog, stderrIsLog } from '../report/log.js';
 import { describeError, UsageError } from '../run/errors.js';
-import { endInOrder, leaves, remove } from '../run/leftovers.js';
+import { endInOrder, remove } from '../run/leftovers.js';
 import { type Detached, descriptorsOf, detach, isOpen, READY, takeDetached } from './detach.js';
 import { checkHandedOver, takeActivation } from './handed-over.js';
 import { writePidfile } from './pidfile.js';
@@ -22,10 +21,10 @@ export interface Session {
 	readonly workDir: string;
 	readonly log: Log;
 	/**
-	 * The socket for CRIU, non-blocking: made in the work dir, or the one that was handed over. CRIU may come as soon as it
-	 * is there, so for a replay it is asked for when the image is here.
+	 * The socket for CRIU: made in the work dir, or the one that was handed over. CRIU may come as soon as it is there, so for
+	 * a replay it is asked for when the image is here. `onCriu` hears of each CRIU before it is served.
 	 */
-	openCriuSocket(): Promise<CriuSocket>;
+	openCriuSocket(onCriu: OnCriu): CriuSocket;
 	/** The command is up: --status-fd gets its NUL, and the foreground of --daemon returns 0. */
 	ready(): Promise<void>;
 	/** Removes the socket and the pidfile, and writes `error`, which ended the command, to the log file. Safe to call twice. */
@@ -64,22 +63,19 @@ export async function openSession(options: Options, socketName: string | undefin
 	const pidfile = options.pidfile === undefined ? undefined : resolve(workDir, options.pidfile);
 	if (pidfile) writePidfile(pidfile);
 
-	let listener: { fd: number; path?: string } | undefined;
+	let socket: CriuSocket | undefined;
 	let closed = false;
 	let left = false;
 	return {
 		workDir,
 		log,
 
-		async openCriuSocket() {
-			if (handedOver !== undefined && kind === 'connected') return { kind, fd: handedOver };
-			if (handedOver !== undefined) listener = { fd: handedOver };
-			else {
-				const path = join(workDir, socketName!);
-				listener = { fd: listenUnix(path, 'table'), path };
-				leaves(path);
-			}
-			return { kind: 'listening', ...listener };
+		openCriuSocket(onCriu) {
+			const clients = options.criuClients;
+			if (handedOver === undefined) socket = ListeningSocket.at(join(workDir, socketName!), clients, onCriu);
+			else if (kind === 'listening') socket = new ListeningSocket(handedOver, clients, onCriu);
+			else socket = new ConnectedSocket(handedOver, onCriu);
+			return socket;
 		},
 
 		async ready() {
@@ -92,9 +88,7 @@ export async function openSession(options: Options, socketName: string | undefin
 		async close(error) {
 			if (closed) return;
 			closed = true;
-			// In this order: once nobody listens another streamer may take the path.
-			if (listener?.path) remove(listener.path);
-			if (listener) poller.close(listener.fd);
+			socket?.close();
 			if (pidfile) remove(pidfile);
 			if (error !== undefined && logFd !== undefined && !left) log.error(describeError(error));
 			await flushLines();

@@ -34,7 +34,7 @@ import { EAGAIN, ECONNREFUSED, ENOENT, EPROTOTYPE, errnoText, must } from './err
 const LISTENING = 0x10000;
 /** Of sun_path, with the closing NUL. */
 const PATH_BYTES = 108;
-/** Connections that wait to be accepted; CRIU makes one. */
+/** Connections that wait to be accepted, where it does not matter how many. */
 const BACKLOG = 16;
 
 /** See {@link listenUnix}. */
@@ -82,9 +82,10 @@ export function connectUnix(path: string): number {
  * socket that a dead process left is replaced; one in use is an error that names the process.
  *
  * `probe` says how to tell: by a connection, which is surest but must not disturb whoever listens, or by the kernel's table,
- * for sockets whose server takes the first connection for CRIU.
+ * for sockets whose server takes the first connection for CRIU. As many as `most` connections wait to be accepted: further
+ * ones wait within connect(2), and have not written anything.
  */
-export function listenUnix(path: string, probe: Probe): number {
+export function listenUnix(path: string, probe: Probe, most = BACKLOG): number {
 	refuseInUse(path, probe);
 	const fd = unixSocket();
 	// Bound under another name and linked: whoever finds the path finds a socket that already listens.
@@ -98,7 +99,8 @@ export function listenUnix(path: string, probe: Probe): number {
 			process.umask(umask);
 		}
 		try {
-			must(listen(fd, BACKLOG), `cannot listen on ${path}`);
+			// The kernel lets one more in than it is told.
+			must(listen(fd, most - 1), `cannot listen on ${path}`);
 			while (!claim(path, fresh, probe));
 		} finally {
 			unlinkSync(fresh);

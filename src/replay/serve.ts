@@ -6,7 +6,7 @@
  */
 
 import type { CriuConnection } from '../criu/connection.js';
-import { acceptCriu, type CriuSocket } from '../criu/socket.js';
+import type { CriuSocket } from '../criu/socket.js';
 import { write } from '../libc/calls.js';
 import { callError, EAGAIN, EINTR, EPIPE } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
@@ -17,10 +17,9 @@ import type { Cursor } from '../stores/cursor.js';
 import type { HeldFile } from '../stores/held.js';
 
 export interface ServeJob {
+	/** CRIUs connect at once or one after another. */
 	criu: CriuSocket;
 	files: ReadonlyMap<string, HeldFile>;
-	/** How many times CRIU connects; at once or one after another. */
-	clients: number;
 }
 
 /** While CRIU empties its pipe, in microseconds. */
@@ -32,8 +31,8 @@ export async function serve(job: ServeJob): Promise<void> {
 	const clients: Client[] = [];
 	const served: Promise<void>[] = [];
 	try {
-		for (let i = 0; i < job.clients; i++) {
-			const criu = await Promise.race([acceptCriu(job.criu, stop), stop.failed]);
+		for (let i = 0; i < job.criu.clients; i++) {
+			const criu = await Promise.race([job.criu.accept(stop), stop.failed]);
 			const client = new Client(criu, job.files, stop);
 			clients.push(client);
 			served.push(client.serve().catch((error) => stop.fail(error)));

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { capture } from '../../src/capture/capture.js';
+import { ConnectedSocket } from '../../src/criu/socket.js';
 import { serve } from '../../src/replay/serve.js';
 import type { HeldFile } from '../../src/stores/held.js';
 import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
@@ -35,7 +36,7 @@ async function captured(far: number, near: number, all: Action[], payload: Buffe
 	try {
 		const { criuClosed } = await ends(
 			capture({
-				criu: { kind: 'connected', fd: far },
+				criu: new ConnectedSocket(far),
 				shards: [{ fd: writeEnd.fd, name: 'the shard', stallMillis: 0 }],
 				extFiles: [],
 				references: () => (byReference ? 'always' : 'never'),
@@ -92,7 +93,7 @@ test(
 		const one = async (all: Action[]) => {
 			const { near, far } = pair();
 			act(near, all, { streamer: 'write', payload: Buffer.alloc(0) });
-			await ends(serve({ criu: { kind: 'connected', fd: far }, files, clients: 1 })).catch(isRefusal);
+			await ends(serve({ criu: new ConnectedSocket(far), files })).catch(isRefusal);
 		};
 		await one([]);
 		const before = await descriptorsAtFirst();

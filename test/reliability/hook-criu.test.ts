@@ -44,12 +44,14 @@ test('CRIU does what the streamer says', async () => {
 
 	const server = streamer('failed');
 	const refused = dump(scene, application, 'failed');
+	server.connected(refused.process.pid!);
 	await until('the question', () => server.waiting > 0);
 	server.fail('no space left on device');
 	await fails(scene, 'failed', refused, application, /no space left on device/);
 
 	const other = streamer('fine');
 	const last = dump(scene, application, 'fine');
+	other.connected(last.process.pid!);
 	await until('the question', () => other.waiting > 0);
 	assert.is(application.exists(), true);
 	other.finish();

@@ -17,7 +17,7 @@ import {
 	writeFileSync,
 } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import type { Role } from '../../src/control/paths.js';
@@ -26,9 +26,9 @@ import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
+import { HOOK, imageDir, run, Script } from './script.js';
 
 const test = suite('action script');
-const hook = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 
 /** CRIU_STREAMER_TIMEOUT of scripts whose timeout is the matter; all others have the usual 10 minutes. */
 const SOON = '0.2';
@@ -40,51 +40,12 @@ function streamer(dir: string, role: Role = 'capture'): ControlServer {
 	return server;
 }
 
-/** As CRIU names its images folder to scripts. */
-function imageDir(dir: string): string {
-	const fd = openSync(dir, 'r');
-	afterwards(() => closeSync(fd));
-	return `/proc/${process.pid}/fd/${fd}`;
+/** The control server of a capture to which this process is connected: for the scripts that it starts, it is CRIU. */
+function connected(dir: string): ControlServer {
+	const server = streamer(dir);
+	server.connected(process.pid);
+	return server;
 }
-
-class Script {
-	readonly child: ChildProcess;
-	readonly end: Promise<{ code: number | null; stderr: string }>;
-	ended = false;
-
-	constructor(action: string | undefined, dir: string, env: Record<string, string> = {}, path = hook) {
-		const criu = action === undefined ? {} : { CRTOOLS_SCRIPT_ACTION: action, CRTOOLS_IMAGE_DIR: dir };
-		this.child = spawn(path, [], {
-			env: { PATH: `${dirname(process.execPath)}:${process.env.PATH}`, ...criu, ...env },
-			stdio: ['ignore', 'ignore', 'pipe'],
-		});
-		let stderr = '';
-		this.child.stderr!.setEncoding('utf8').on('data', (text) => (stderr += text));
-		this.end = once(this.child, 'close').then(([code]) => {
-			this.ended = true;
-			return { code, stderr };
-		});
-		afterwards(async () => {
-			this.child.kill('SIGKILL');
-			await this.end;
-		});
-	}
-
-	async succeeds(): Promise<void> {
-		assert.equal(await this.end, { code: 0, stderr: '' });
-	}
-
-	/** One line on stderr, which has all of `parts`. */
-	async fails(...parts: RegExp[]): Promise<void> {
-		const { code, stderr } = await this.end;
-		assert.is(code, 1, stderr);
-		assert.match(stderr, /^criu-image-streamer: [^\n]+\n$/);
-		for (const part of parts) assert.match(stderr, part);
-	}
-}
-
-const run = (action: string, dir: string, env?: Record<string, string>) =>
-	new Script(action, imageDir(dir), env);
 
 /** Resolves when somebody waits for an answer. */
 async function asked(server: ControlServer): Promise<void> {
@@ -185,7 +146,7 @@ test('pre-stream: no streamer comes', async () => {
 
 test('post-dump: the stream is out already', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	server.finish();
 	await run('post-dump', dir).succeeds();
 	await run('post-dump', dir).succeeds();
@@ -193,7 +154,7 @@ test('post-dump: the stream is out already', async () => {
 
 test('post-dump: waits until the stream is out', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	server.criuSocketReady();
 	const script = run('post-dump', dir);
 	await asked(server);
@@ -206,7 +167,7 @@ test('post-dump: waits until the stream is out', async () => {
 test('post-dump: who asked is answered although the streamer ends right away', async () => {
 	for (let i = 0; i < 5; i++) {
 		const dir = temporaryFolder();
-		const server = streamer(dir);
+		const server = connected(dir);
 		const script = run('post-dump', dir);
 		await asked(server);
 		server.finish();
@@ -218,7 +179,7 @@ test('post-dump: who asked is answered although the streamer ends right away', a
 
 test('post-dump: the capture failed, before the question or after it', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	const script = run('post-dump', dir);
 	await asked(server);
 	server.fail('cannot write to stdout: no space left\non device');
@@ -230,7 +191,7 @@ test('post-dump: the capture failed, before the question or after it', async () 
 
 test('post-dump: a failure after the stream was out is none', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	server.finish();
 	server.fail('too late');
 	await run('post-dump', dir).succeeds();
@@ -254,13 +215,13 @@ test('post-dump: the capture died, and left its socket', async () => {
 	assert.is(existsSync(join(dir, 'streamer-capture-control.sock')), true);
 	await run('post-dump', dir).fails(/no capture is in/);
 	// The next one takes the place.
-	streamer(dir).finish();
+	connected(dir).finish();
 	await run('post-dump', dir).succeeds();
 });
 
 test('post-dump: not within the time, so the stream must not be completed', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: SOON }).fails(
 		/not out within 0\.2 s/,
 		/CRIU_STREAMER_TIMEOUT/,
@@ -274,7 +235,7 @@ test('post-dump: not within the time, so the stream must not be completed', asyn
 
 test('post-dump: a script that is killed gives up, too', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	const script = run('post-dump', dir);
 	await asked(server);
 	script.child.kill('SIGKILL');
@@ -285,7 +246,7 @@ test('post-dump: a script that is killed gives up, too', async () => {
 test('CRIU dies while its script waits', async () => {
 	for (const action of ['pre-stream', 'post-dump']) {
 		const dir = temporaryFolder();
-		const server = streamer(dir);
+		const server = connected(dir);
 		const criu = await pretendCriu('dump', dir);
 		const script = new Script(action, criu.imageDir);
 		await asked(server);
@@ -298,7 +259,7 @@ test('CRIU dies while its script waits', async () => {
 test('a timeout that is none', async () => {
 	for (const seconds of ['0', '-1', 'ten', '1e300', 'NaN']) {
 		const dir = temporaryFolder();
-		streamer(dir).finish();
+		connected(dir).finish();
 		await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: seconds }).fails(/CRIU_STREAMER_TIMEOUT=/);
 	}
 });
@@ -307,7 +268,7 @@ test('a folder with a long path, and one with blanks', async () => {
 	for (const name of ['x'.repeat(200), 'a b  c']) {
 		const dir = join(temporaryFolder(), name, 'y'.repeat(60));
 		mkdirSync(dir, { recursive: true });
-		const server = streamer(dir);
+		const server = connected(dir);
 		server.finish();
 		server.criuSocketReady();
 		await run('pre-stream', dir).succeeds();
@@ -321,11 +282,11 @@ test('found through links, as npm makes them, and Node beside them', async () =>
 	const prefix = temporaryFolder();
 	const bin = join(prefix, 'a bin');
 	mkdirSync(bin);
-	symlinkSync(hook, join(prefix, 'first'));
+	symlinkSync(HOOK, join(prefix, 'first'));
 	symlinkSync('../first', join(bin, 'criu-streamer-hook'));
 	symlinkSync(process.execPath, join(bin, 'node'));
 	const dir = temporaryFolder();
-	streamer(dir).finish();
+	connected(dir).finish();
 	const env = { PATH: '/nowhere', NODE_OPTIONS: '--require /nowhere.js' };
 	await new Script('post-dump', imageDir(dir), env, join(bin, 'criu-streamer-hook')).succeeds();
 });
@@ -334,7 +295,7 @@ test('a package without its build', async () => {
 	const broken = join(temporaryFolder(), 'scripts');
 	mkdirSync(broken);
 	const path = join(broken, 'criu-streamer-hook');
-	copyFileSync(hook, path);
+	copyFileSync(HOOK, path);
 	await new Script('post-dump', imageDir(broken), {}, path).fails(
 		/dist\/hook\.js is not there/,
 		/npm run build/,
@@ -351,7 +312,7 @@ test('only its user may ask, and two streamers cannot share a place', () => {
 
 test('clients that misbehave disturb nobody', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	const seen = imageDir(dir);
 	const before = openDescriptors();
 	const clients: Socket[] = [];
@@ -401,7 +362,7 @@ test('clients that misbehave disturb nobody', async () => {
 
 test('more clients than are served', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	const clients: Socket[] = [];
 	for (let i = 0; i < 100; i++) {
 		const client = connect(server.path);
@@ -417,7 +378,7 @@ test('more clients than are served', async () => {
 
 test('a capture stays for the script as long as CRIU holds its connection', async () => {
 	const dir = temporaryFolder();
-	const server = streamer(dir);
+	const server = connected(dir);
 	let criuCloses = () => {};
 	const criuClosed = new Promise<void>((resolve) => (criuCloses = resolve));
 	server.finish();
@@ -433,7 +394,7 @@ test('a capture stays for the script as long as CRIU holds its connection', asyn
 	assert.equal(readdirSync(dir), []);
 
 	// After a failure nobody has to be met.
-	const failed = streamer(dir);
+	const failed = connected(dir);
 	failed.fail('no space');
 	await failed.linger(new Promise(() => {}));
 	await run('post-dump', dir).fails(/no space/);
@@ -477,6 +438,7 @@ async function captureProcess(dir: string): Promise<{ child: ChildProcess; outpu
 	const program = `
 		const { serveControl } = await import(${JSON.stringify(server)});
 		const server = serveControl(${JSON.stringify(dir)}, 'capture');
+		server.connected(process.ppid);
 		console.log('up');
 		setInterval(() => server.waiting && console.log('asked'), 10);`;
 	const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {

@@ -2,8 +2,7 @@
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { capture } from '../../src/capture/capture.js';
-import { poller } from '../../src/libc/poller.js';
-import { listenUnix } from '../../src/libc/unix-socket.js';
+import { ListeningSocket } from '../../src/criu/socket.js';
 import { load } from '../../src/replay/load.js';
 import { serve } from '../../src/replay/serve.js';
 import { Stop } from '../../src/run/stop.js';
@@ -32,8 +31,8 @@ const files = new Map(
 /** A capture into a store, and its replay; with `breakOff`, the dump is cut off and the store never served. */
 async function round(references: boolean, shards: number, breakOff: boolean): Promise<void> {
 	const work = temporaryFolder();
-	const dumpSocket = listenUnix(join(work, 'streamer-capture.sock'), 'connection');
-	const serveSocket = listenUnix(join(work, 'streamer-serve.sock'), 'connection');
+	const dumpSocket = ListeningSocket.at(join(work, 'streamer-capture.sock'), 1);
+	const serveSocket = ListeningSocket.at(join(work, 'streamer-serve.sock'), 1);
 	const pipes = Array.from({ length: shards }, pipe);
 	const shardOf = ({ fd }: { fd: number }, i: number) => ({ fd, name: `shard ${i}`, stallMillis: 0 });
 	const log = { info() {} };
@@ -45,7 +44,7 @@ async function round(references: boolean, shards: number, breakOff: boolean): Pr
 		stop,
 	).catch((error) => error);
 	const capturing = capture({
-		criu: { kind: 'listening', fd: dumpSocket },
+		criu: dumpSocket,
 		shards: pipes.map(({ writeEnd }, i) => shardOf(writeEnd, i)),
 		extFiles: [],
 		references: () => (references ? 'always' : 'never'),
@@ -68,15 +67,15 @@ async function round(references: boolean, shards: number, breakOff: boolean): Pr
 		assert.match(loaded.message, /ends (before the image does|in the middle)|is missing/);
 	} else {
 		assert.is(captured, undefined);
-		const serving = serve({ criu: { kind: 'listening', fd: serveSocket }, files: store.files, clients: 1 });
+		const serving = serve({ criu: serveSocket, files: store.files });
 		const restore = await StandInRestore.connect(work);
 		for (const [name, bytes] of files) assert.ok((await restore.read(name))?.equals(bytes), name);
 		restore.close();
 		await serving;
 	}
 	store.close();
-	poller.close(dumpSocket);
-	poller.close(serveSocket);
+	dumpSocket.close();
+	serveSocket.close();
 }
 
 test(

@@ -1,8 +1,7 @@
 /** Every kind of store behind one face, so that one table of cases runs over all of them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { poller } from '../../src/libc/poller.js';
-import { listenUnix } from '../../src/libc/unix-socket.js';
+import { ListeningSocket } from '../../src/criu/socket.js';
 import { serve } from '../../src/replay/serve.js';
 import { Stop } from '../../src/run/stop.js';
 import { ExtWriter } from '../../src/stores/ext.js';
@@ -48,9 +47,9 @@ export function held(choice: Choice = {}, clients = 1): Held {
 		served: Promise.resolve(),
 		async complete() {
 			const work = temporaryFolder();
-			const fd = listenUnix(join(work, 'streamer-serve.sock'), 'connection');
-			afterwards(() => poller.close(fd));
-			result.served = serve({ criu: { kind: 'listening', fd }, files: store.files, clients });
+			const criu = ListeningSocket.at(join(work, 'streamer-serve.sock'), clients);
+			afterwards(() => criu.close());
+			result.served = serve({ criu, files: store.files });
 			result.served.catch(() => {});
 			for (let i = 0; i < clients; i++) result.criu.push(await StandInRestore.connect(work));
 			afterwards(() => {

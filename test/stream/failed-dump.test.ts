@@ -2,8 +2,7 @@
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { capture } from '../../src/capture/capture.js';
-import { poller } from '../../src/libc/poller.js';
-import { listenUnix } from '../../src/libc/unix-socket.js';
+import { ListeningSocket } from '../../src/criu/socket.js';
 import { afterwards } from '../support/cleanup.js';
 import { markersIn } from '../support/markers.js';
 import { pipe } from '../support/pipe.js';
@@ -105,11 +104,11 @@ test('a file after inventory.img: the image is out without it, and the capture d
 
 test('a capture that is given up before it begins takes no dump', async () => {
 	const path = join(temporaryFolder(), 'criu.sock');
-	const fd = listenUnix(path, 'connection');
-	afterwards(() => poller.close(fd));
+	const criu = ListeningSocket.at(path, 1);
+	afterwards(() => criu.close());
 	const { readEnd, writeEnd } = pipe();
 	const job = {
-		criu: { kind: 'listening' as const, fd },
+		criu,
 		shards: [{ fd: writeEnd.fd, name: 'the shard', stallMillis: 0 }],
 		extFiles: [],
 		references: () => 'never' as const,

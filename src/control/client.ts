@@ -1,0 +1,95 @@
+/** A process that is connected to the control socket: its questions, and the answers that it waits for. */
+import { Socket } from 'node:net';
+import { control } from '../proto/messages.js';
+import { Deframer, frame } from '../wire/frame.js';
+import type { Lineage } from './lineage.js';
+
+/** A question is a few bytes long. */
+const MOST_QUESTION_BYTES = 64;
+/** A client that is connected for so long without a whole question is dropped. */
+const QUESTION_MILLIS = 10_000;
+
+export type Subject = 'ready' | 'finished';
+
+export interface ClientEvents {
+	/** It asks; {@link Client.waitsFor} that from then on. */
+	question(client: Client, subject: Subject): void;
+	/** It has ended its side. What it waits for is still answered: it learns whether it was too late to give up. */
+	leave(client: Client): void;
+	/** The connection is closed. */
+	close(client: Client): void;
+}
+
+export class Client {
+	readonly #socket: Socket;
+	readonly #waiting = new Set<Subject>();
+
+	/** Owns the connected `fd`, of the process with `line`. */
+	constructor(
+		fd: number,
+		readonly line: Lineage,
+		events: ClientEvents,
+	) {
+		const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+		const messages = new Deframer('an action script', MOST_QUESTION_BYTES);
+		this.#socket = socket;
+		socket.unref();
+		socket.on('end', () => {
+			events.leave(this);
+			socket.end();
+		});
+		socket.on('close', () => {
+			events.leave(this);
+			events.close(this);
+		});
+		socket.on('error', () => socket.destroy());
+		socket.setTimeout(QUESTION_MILLIS, () => {
+			if (this.#waiting.size === 0) socket.destroy();
+		});
+		socket.on('data', (bytes) => {
+			// A client that does not take its answers asks for no more.
+			if (socket.writableNeedDrain) return socket.destroy();
+			try {
+				messages.push(bytes as Buffer);
+				for (let message = messages.next(); message; message = messages.next()) {
+					const subject = subjectOf(message);
+					this.#waiting.add(subject);
+					events.question(this, subject);
+				}
+			} catch {
+				socket.destroy();
+			}
+		});
+	}
+
+	/** How many questions wait for their answer. */
+	get waiting(): number {
+		return this.#waiting.size;
+	}
+
+	waitsFor(subject: Subject): boolean {
+		return this.#waiting.has(subject);
+	}
+
+	/** Answers `subject`, if it waits for that. */
+	answer(subject: Subject, body: control.Answer.$Properties): void {
+		if (this.#waiting.delete(subject)) this.#socket.write(frame(control.Answer.encode(body).finish()));
+	}
+
+	/** Ends the connection; resolves once the answers have left. */
+	end(): Promise<void> {
+		return new Promise((resolve) => {
+			this.#socket.once('close', () => resolve()).end(() => resolve());
+		});
+	}
+
+	destroy(): void {
+		this.#socket.destroy();
+	}
+}
+
+function subjectOf(message: Uint8Array): Subject {
+	const { body } = control.Question.decode(message);
+	if (!body) throw new Error('an action script asked for something that this version does not know');
+	return body;
+}

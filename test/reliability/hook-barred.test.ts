@@ -1,0 +1,64 @@
+/** A control socket that cannot be connected to, for another reason than that it is not there: waiting does not help. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, cpSync, mkdirSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { serveControl } from '../../src/control/server.js';
+import { afterwards } from '../support/cleanup.js';
+import { skipImpossible, suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+import { HOOK, run, Script } from './script.js';
+
+const test = suite('a control socket that is not open to the script');
+const SOCKET = 'streamer-capture-control.sock';
+/** Of nobody, on all usual systems. */
+const UID = 65534;
+
+/** A script of another user, in a copy of the package that this user may read. */
+function scriptOfAnother(): (action: string, dir: string) => Script {
+	const as = { uid: UID, gid: UID };
+	if (process.getuid!() !== 0 || spawnSync(process.execPath, ['-e', '0'], as).status !== 0)
+		skipImpossible('only root can start processes of another user, and that must be able to run Node');
+	const copy = temporaryFolder();
+	chmodSync(copy, 0o755);
+	cpSync(dirname(HOOK), join(copy, 'scripts'), { recursive: true });
+	cpSync(join(dirname(HOOK), '../dist'), join(copy, 'dist'), { recursive: true });
+	return (action, dir) => new Script(action, dir, {}, join(copy, 'scripts/criu-streamer-hook'), as);
+}
+
+test('of another user: the script ends at once, and says whose it is', async () => {
+	const script = scriptOfAnother();
+	const dir = temporaryFolder();
+	chmodSync(dir, 0o755);
+	const server = serveControl(dir, 'capture');
+	afterwards(() => server.close());
+	server.criuSocketReady();
+	const reason = [
+		new RegExp(`${join(dir, SOCKET)}: permission denied \\(EACCES\\)`),
+		/belongs to root \(uid 0\)/,
+		/runs as .*uid 65534/,
+		/run CRIU and the streamer as the same user/,
+	];
+	await script('pre-stream', dir).fails(...reason);
+	await script('post-dump', dir).fails(...reason, /goes on running/);
+});
+
+test('in a directory of another user', async () => {
+	const script = scriptOfAnother();
+	const dir = join(temporaryFolder(), 'work');
+	chmodSync(dirname(dir), 0o755);
+	mkdirSync(dir, { mode: 0o700 });
+	await script('pre-stream', dir).fails(
+		/cannot enter the images directory .*\/work: permission denied \(EACCES\)/,
+		/belongs to root \(uid 0\)/,
+		/as the same user/,
+	);
+});
+
+test('any other error ends it, too', async () => {
+	const dir = temporaryFolder();
+	symlinkSync(SOCKET, join(dir, SOCKET));
+	await run('pre-stream', dir).fails(/ELOOP/);
+	await run('post-dump', dir).fails(/ELOOP/, /goes on running/);
+});
+
+test.run();

@@ -1,0 +1,64 @@
+/** The action script, run as CRIU runs it. */
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { afterwards } from '../support/cleanup.js';
+
+export const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
+
+/** As CRIU names its images folder to scripts. */
+export function imageDir(dir: string): string {
+	const fd = openSync(dir, 'r');
+	afterwards(() => closeSync(fd));
+	return `/proc/${process.pid}/fd/${fd}`;
+}
+
+export class Script {
+	readonly child: ChildProcess;
+	readonly end: Promise<{ code: number | null; stderr: string }>;
+	ended = false;
+
+	constructor(
+		action: string | undefined,
+		dir: string,
+		env: Record<string, string> = {},
+		path = HOOK,
+		options: SpawnOptions = {},
+	) {
+		const criu = action === undefined ? {} : { CRTOOLS_SCRIPT_ACTION: action, CRTOOLS_IMAGE_DIR: dir };
+		this.child = spawn(path, [], {
+			env: { PATH: `${dirname(process.execPath)}:${process.env.PATH}`, ...criu, ...env },
+			stdio: ['ignore', 'ignore', 'pipe'],
+			...options,
+		});
+		let stderr = '';
+		this.child.stderr!.setEncoding('utf8').on('data', (text) => (stderr += text));
+		this.end = once(this.child, 'close').then(([code]) => {
+			this.ended = true;
+			return { code, stderr };
+		});
+		afterwards(async () => {
+			this.child.kill('SIGKILL');
+			await this.end;
+		});
+	}
+
+	async succeeds(): Promise<void> {
+		assert.equal(await this.end, { code: 0, stderr: '' });
+	}
+
+	/** One line on stderr, which has all of `parts`. */
+	async fails(...parts: RegExp[]): Promise<void> {
+		const { code, stderr } = await this.end;
+		assert.is(code, 1, stderr);
+		assert.match(stderr, /^criu-image-streamer: [^\n]+\n$/);
+		for (const part of parts) assert.match(stderr, part);
+	}
+}
+
+/** Runs it for `action` of a CRIU whose images folder is `dir`. */
+export const run = (action: string, dir: string, env?: Record<string, string>) =>
+	new Script(action, imageDir(dir), env);

@@ -1,0 +1,204 @@
+/**
+ * Two CRIUs in one work directory: one is served, the other is refused before it has touched its application, in whatever
+ * order they come. An application that is gone is in the image.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { type Application, type Command, Scene } from '../real/scene.js';
+import { full, suite } from '../support/suite.js';
+import { until } from '../support/until.js';
+
+const test = suite('two CRIUs in one work directory');
+const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
+const RUNS = full ? 40 : 6;
+/** For a CRIU that is refused to end: far less than it would wait for a streamer that does not come. */
+const SECONDS = 60;
+/** Of a script whose CRIU comes when the capture has ended: in seconds, as CRIU_STREAMER_TIMEOUT. */
+const TIMEOUT = '15';
+
+/** Numbers from 0 to 1, the same for the same seed. */
+function random(seed: number): () => number {
+	let state = seed;
+	return () => {
+		state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+		return state / 2 ** 32;
+	};
+}
+
+const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis));
+
+/** An application, in a scene of its own, and a CRIU that works on it in a directory that others use, too. */
+class Dump {
+	private constructor(
+		readonly scene: Scene,
+		readonly application: Application,
+	) {}
+
+	static async of(megabytes: number): Promise<Dump> {
+		const scene = new Scene();
+		return new Dump(scene, await scene.start('threads', megabytes, 2));
+	}
+
+	start(work: string, script: boolean, env: Record<string, string> = {}): Command {
+		return this.scene.shell(
+			`exec "$criu" dump -D ${work} --stream -t ${this.application.pid} -v4 -o '${this.path}' ` +
+				(script ? `--action-script ${HOOK}` : ''),
+			env,
+		);
+	}
+
+	private get path(): string {
+		return join(this.scene.folder, 'dump.log');
+	}
+
+	get log(): string {
+		return existsSync(this.path) ? readFileSync(this.path, 'utf8') : '';
+	}
+
+	/** The dump was refused before it began: CRIU has stopped nothing, and the application is right. */
+	async refused(command: Command): Promise<void> {
+		await until('the end of the refused CRIU', () => command.code !== undefined, SECONDS);
+		assert.is.not(command.code, 0);
+		assert.not.match(this.log, /Seized task|Collecting tasks|pre-dump|post-dump/i);
+		await this.application.verify();
+	}
+}
+
+/** A capture into `image` that is read only once the file `go` is there. */
+async function slowCapture(scene: Scene): Promise<{ stream: Command; work: string }> {
+	const reader = 'until [ -e go ]; do sleep 0.02; done; cat >image';
+	const stream = scene.shell(`criu-image-streamer capture -W src | { ${reader}; }`);
+	await scene.socket('src', 'capture', stream);
+	return { stream, work: join(scene.folder, 'src') };
+}
+
+/** Lets the reader of `scene` read, and checks that the image is that of `dump`, which succeeds. */
+async function completes(scene: Scene, stream: Command, dump: Dump, command: Command): Promise<void> {
+	await scene.shell('touch go').ends();
+	await command.ends();
+	await stream.ends();
+	await dump.application.gone();
+	await scene.shell('criu-image-streamer extract -D disk <image').ends();
+	assert.is(existsSync(join(scene.folder, 'disk', `core-${dump.application.pid}.img`)), true);
+}
+
+for (const firstScript of [true, false])
+	for (const script of [true, false])
+		test(`a second dump ${script ? 'with' : 'without'} the script, while one ${firstScript ? 'with' : 'without'} it is served`, async () => {
+			const [one, two] = [await Dump.of(8), await Dump.of(1)];
+			const { stream, work } = await slowCapture(one.scene);
+			const first = one.start(work, firstScript);
+			await until('the first dump', () => /checkpoint-start/.test(stream.messages()));
+			const second = two.start(work, script);
+			await two.refused(second);
+			const reason = new RegExp(
+				`this capture serves the dump of process ${first.process.pid} \\(criu dump .*-t ${one.application.pid}`,
+			);
+			// CRIU opens its log later than it runs the script.
+			if (script) assert.match(second.messages(), reason);
+			await completes(one.scene, stream, one, first);
+		});
+
+test('a CRIU that dies between pre-stream and its connection gives its place to the next one', async () => {
+	const one = await Dump.of(1);
+	const { stream, work } = await slowCapture(one.scene);
+	// Its script claims the capture; what runs the script, in CRIU's place, stays until it is told to go.
+	const claims = one.scene.shell(
+		`exec 9<${work}; export CRTOOLS_SCRIPT_ACTION=pre-stream CRTOOLS_IMAGE_DIR=/proc/$$/fd/9; ` +
+			`${HOOK} && touch claimed; until [ -e leave ]; do sleep 0.02; done`,
+	);
+	await until('the claim', () => existsSync(join(one.scene.folder, 'claimed')));
+	const refused = one.start(work, true);
+	await one.refused(refused);
+	assert.match(refused.messages(), `this capture waits for the dump of process ${claims.process.pid}`);
+	await one.scene.shell('touch leave').ends();
+	await claims.ends();
+	await completes(one.scene, stream, one, one.start(work, true));
+});
+
+test('a second restore is refused, with the script or without it', async () => {
+	const one = await Dump.of(8);
+	const { scene, application } = one;
+	scene.makeFolders('dst');
+	const capture = scene.shell('criu-image-streamer capture -W src >image');
+	await scene.dump(application, capture);
+	await capture.ends();
+	const extract = scene.shell('criu-image-streamer extract -W dst <image');
+	await scene.socket('dst', 'serve', extract);
+	// The first one is held up by a script of its own, while it is connected.
+	const held = scene.script(
+		'[ $CRTOOLS_SCRIPT_ACTION = setup-namespaces ] || [ $CRTOOLS_SCRIPT_ACTION = pre-restore ] || exit 0\n' +
+			'touch connected; until [ -e go ]; do sleep 0.02; done',
+	);
+	const first = scene.criuCommand('restore', 'dst', '--stream', '-d', '--action-script', held);
+	await until('the first restore', () => existsSync(join(scene.folder, 'connected')));
+	for (const script of [true, false]) {
+		const second = scene.criuCommand(
+			'restore',
+			'dst',
+			'--stream',
+			'-d',
+			script ? `--action-script ${HOOK}` : '',
+		);
+		await until('the end of the second restore', () => second.code !== undefined, SECONDS);
+		assert.is.not(second.code, 0);
+		if (script) assert.match(second.messages(), `serves the restore of process ${first.process.pid}`);
+	}
+	await scene.shell('touch go').ends();
+	await first.ends();
+	await extract.ends();
+	await application.verify();
+});
+
+for (let seed = 1; seed <= RUNS; seed++) {
+	test(`in any order of arrival, seed ${seed}`, async () => {
+		const next = random(seed);
+		const scene = new Scene();
+		const sizes = [1, 1, 8, 30];
+		const pick = () => sizes[Math.floor(next() * sizes.length)]!;
+		const dumps = [await Dump.of(pick()), await Dump.of(pick())];
+		const scripts = [next() < 0.5, next() < 0.5];
+		// Only CRIUs with the script wait for the streamer.
+		const streamerFirst = !scripts.every(Boolean) || next() < 0.5;
+		scene.makeFolders('src');
+		const work = join(scene.folder, 'src');
+		const reader = `{ sleep ${next().toFixed(2)}; cat >image; }`;
+		const line = `{ echo $BASHPID >pid; exec criu-image-streamer capture -W src; } | ${reader}`;
+		const streamer = () => scene.shell(line);
+		let stream = streamerFirst ? streamer() : undefined;
+		if (stream) await scene.socket('src', 'capture', stream);
+		const gaps = [next() * 30, next() * 400, 0];
+		// As on a machine that has no time for it: what is connected meanwhile is not looked at.
+		const stands = streamerFirst && next() < 0.5 ? Number(readFileSync(join(scene.folder, 'pid'))) : 0;
+		if (stands) process.kill(stands, 'SIGSTOP');
+		const commands: Command[] = [];
+		for (const [i, dump] of dumps.entries()) {
+			commands.push(dump.start(work, scripts[i]!, { CRIU_STREAMER_TIMEOUT: TIMEOUT }));
+			await pause(i === 0 ? gaps[Math.floor(next() * 3)]! : 0);
+		}
+		stream ??= streamer();
+		if (stands) {
+			await pause(next() * 2000);
+			process.kill(stands, 'SIGCONT');
+		}
+		await until('the end of both', () => commands.every(({ code }) => code !== undefined), SECONDS);
+		await stream.ends();
+		await scene.shell('criu-image-streamer extract -D disk <image').ends();
+		const inImage = dumps.map(({ application }) =>
+			existsSync(join(scene.folder, 'disk', `core-${application.pid}.img`)),
+		);
+		const what = commands
+			.map((command, i) => `${scripts[i]}, ${command.code}, ${command.messages()}`)
+			.join('; ');
+		assert.is(inImage.filter(Boolean).length, 1, what);
+		for (const [i, dump] of dumps.entries()) {
+			if (inImage[i]) await dump.application.gone();
+			else await dump.refused(commands[i]!);
+			assert.is(commands[i]!.code === 0, inImage[i], what);
+		}
+	});
+}
+
+test.run();
