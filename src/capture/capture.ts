@@ -16,13 +16,11 @@ import { Stop } from '../run/stop.js';
 import { Balance } from '../shards/balance.js';
 import type { Shard } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
-import { quoteName } from '../wire/image-name.js';
+import { LAST_IMAGE, quoteName } from '../wire/image-name.js';
 import { hurry } from './hurry.js';
 import { sendImage } from './image-reader.js';
 import type { Source } from './source.js';
 
-/** CRIU writes it last, and only when everything else was written. */
-const LAST_IMAGE = 'inventory.img';
 /** Sent before the application is stopped, or all that there is (criu cpuinfo dump). */
 const CPUINFO = 'cpuinfo.img';
 

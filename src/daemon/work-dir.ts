@@ -1,11 +1,10 @@
 /** The work dir: where sockets, the pidfile and the log are. CRIU gets it as its --images-dir. */
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { O_TMPFILE, O_WRONLY } from '../libc/constants.js';
 import { errnoText } from '../libc/errno.js';
 import { makeFolder } from '../libc/make-folder.js';
 
-/** Node has no name for it: a file in a folder, without a name. It includes O_DIRECTORY. */
-const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 const refusals = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT']);
 
 /** Makes the folder where it is not there (mode 0700: its sockets take a whole process), and returns its absolute path. */
@@ -28,7 +27,7 @@ export function openWorkDir(path: string): string {
 export function checkWritable(folder: string): void {
 	try {
 		// A file without a name leaves nothing behind. access(2) would ask for the real user, without its capabilities.
-		closeSync(openSync(folder, constants.O_WRONLY | O_TMPFILE, 0o600));
+		closeSync(openSync(folder, O_WRONLY | O_TMPFILE, 0o600));
 	} catch (error) {
 		const { code, errno } = error as NodeJS.ErrnoException;
 		// File systems that have no such files say EISDIR or EOPNOTSUPP.
