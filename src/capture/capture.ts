@@ -149,10 +149,18 @@ class Run {
 
 	#claim(name: string): void {
 		if (this.#ended) throw new Error(`CRIU sent ${quoteName(name)} after ${LAST_IMAGE}, which ends an image`);
-		if (this.#names.has(name))
-			throw new Error(`CRIU sent ${quoteName(name)} twice: an image has each file once`);
+		if (this.#names.has(name)) throw this.#taken(name);
 		this.#names.add(name);
 		this.#open.add(name);
+	}
+
+	#taken(name: string): Error {
+		const quoted = quoteName(name);
+		return new Error(
+			this.job.extFiles.some((file) => file.name === name)
+				? `CRIU sent ${quoted}, a name that --ext-file-fds gave to a file of yours: give it another name`
+				: `CRIU sent ${quoted} twice: an image has each file once`,
+		);
 	}
 
 	#readExtFile(name: string, fd: number): void {

@@ -18,7 +18,10 @@ export async function run(options: Options): Promise<void> {
 	try {
 		const control = serveControl(session.workDir, 'capture');
 		try {
-			const outgoing = await openOutgoing(options);
+			const outgoing = await openOutgoing(session.way, {
+				warn: session.log.warn,
+				listening: () => session.ready(),
+			});
 			const progress = new Progress(options.progressFd);
 			let scriptMayAsk = true;
 			try {

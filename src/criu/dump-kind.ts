@@ -7,6 +7,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, isAbsolute } from 'node:path';
+import { describeError } from '../run/errors.js';
 import { commandLineOf, criuArguments, criuCommand, splitNuls } from './command-line.js';
 
 /** What a dump is like, as far as CRIU's options tell. */
@@ -36,7 +37,7 @@ export function dumpKindOf(pid: number): DumpKind {
 	try {
 		return dumpKind(argv, configTexts(pid, argv));
 	} catch (error) {
-		return copy(`what CRIU was told cannot be read (${(error as Error).message})`);
+		return copy(`what CRIU was told cannot be read (${describeError(error)})`);
 	}
 }
 

@@ -20,7 +20,7 @@ import {
 	SPLICE_F_MOVE,
 	SPLICE_F_NONBLOCK,
 } from '../libc/constants.js';
-import { callError, EAGAIN, EEXIST, EINTR } from '../libc/errno.js';
+import { callError, EAGAIN, EEXIST, EINTR, errnoOf, errnoText, explained } from '../libc/errno.js';
 import { makeFolder } from '../libc/make-folder.js';
 import { raiseFileLimit } from '../libc/pipes.js';
 import { gone, leaves, remove } from '../run/leftovers.js';
@@ -51,11 +51,7 @@ export class FolderStore implements Store {
 		readonly folder: string,
 		readonly overwrite: boolean,
 	) {
-		try {
-			makeFolder(folder);
-		} catch (error) {
-			throw new Error(`cannot make the images folder ${folder}`, { cause: error });
-		}
+		explained(`cannot make the images folder ${folder}`, () => makeFolder(folder));
 	}
 
 	create(name: string): FileWriter {
@@ -78,7 +74,8 @@ export class FolderStore implements Store {
 	async finish(): Promise<void> {
 		const files = [...this.#files.values()].sort((a, b) => Number(a.isLast) - Number(b.isLast));
 		const many = files.length > MOST_SYNCED;
-		const folder = openSync(this.folder, O_RDONLY | O_DIRECTORY);
+		const open = () => openSync(this.folder, O_RDONLY | O_DIRECTORY);
+		const folder = explained(`cannot open the images folder ${this.folder}`, open);
 		try {
 			for (const file of files) {
 				file.write();
@@ -169,7 +166,7 @@ class FolderFile implements FileWriter {
 			this.#fd ??= openSync(this.#temporary!, O_RDONLY);
 			await sync(this.#fd);
 		} catch (error) {
-			throw new Error(`cannot write ${this.#path} to the disk`, { cause: error });
+			throw new Error(`cannot write ${this.#path} to the disk: ${errnoText(errnoOf(error))}`);
 		}
 	}
 
@@ -188,7 +185,7 @@ class FolderFile implements FileWriter {
 		if (from) {
 			if (!overwrite && existsSync(this.#path))
 				throw new Error(`${this.#path} was made by somebody else meanwhile`);
-			renameSync(from, this.#path);
+			explained(`cannot name ${this.#path}`, () => renameSync(from, this.#path));
 			gone(from);
 		}
 		this.#named = true;
@@ -224,9 +221,11 @@ class FolderFile implements FileWriter {
 				// Not every file system has files without names.
 			}
 		}
-		this.#temporary = this.#temporaryPath();
-		leaves(this.#temporary);
-		this.#fd = openSync(this.#temporary, O_WRONLY | O_CREAT | O_EXCL, 0o600);
+		const path = this.#temporaryPath();
+		this.#temporary = path;
+		leaves(path);
+		const open = () => openSync(path, O_WRONLY | O_CREAT | O_EXCL, 0o600);
+		this.#fd = explained(`cannot make a file in ${this.folder}`, open);
 	}
 
 	#closeFd(): void {

@@ -1,6 +1,6 @@
 /** TLS 1.3 around a connection, by Node's own tls: the handshake of either side, and what to say where it fails. */
 import { isIP, Socket } from 'node:net';
-import { connect, createSecureContext, createServer, type TLSSocket } from 'node:tls';
+import { connect, createServer, type TLSSocket } from 'node:tls';
 import { buffer, read } from '../libc/calls.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import type { Dress } from './dress.js';
@@ -21,7 +21,6 @@ const RECORD_START = Buffer.of(0x16, 0x03);
 
 /** Checks that the certificate of the other side is for the host that was asked for. */
 export function clientDress(files: TlsFiles): Dress {
-	check(files);
 	return async (fd, name, host, deadline) => {
 		const socket = connect({
 			...files,
@@ -37,7 +36,6 @@ export function clientDress(files: TlsFiles): Dress {
 
 /** Demands a certificate of the other side where there is a CA to check it. */
 export function serverDress(files: TlsFiles): Dress {
-	check(files);
 	const requestCert = files.ca !== undefined;
 	return async (fd, name, _host, deadline) => {
 		const first = await firstBytes(fd, name, deadline);
@@ -75,22 +73,6 @@ async function firstBytes(fd: number, name: string, deadline: number): Promise<B
 	if (count > 0) return bytes.subarray(0, count);
 	poller.close(fd);
 	throw new Error(inTime ? 'it went before it said anything' : 'it is silent');
-}
-
-/** Files that are none would otherwise show up as a handshake that fails. */
-function check(files: TlsFiles): void {
-	for (const option of ['cert', 'ca'] as const) {
-		if (files[option] && !/-----BEGIN (TRUSTED )?CERTIFICATE-----/.test(files[option].toString('latin1')))
-			throw new Error(`--tls-${option} holds no certificate (PEM)`);
-	}
-	try {
-		createSecureContext(files);
-	} catch (error) {
-		const { code, reason, message } = error as NodeJS.ErrnoException & { reason?: string };
-		const mismatch = code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH';
-		const why = mismatch ? 'the key is not that of the certificate' : (reason ?? message);
-		throw new Error(`--tls-key and --tls-cert cannot be used: ${why}`);
-	}
 }
 
 /** `fd` as a socket of Node's, which closes it. */

@@ -7,15 +7,15 @@ import { connect as tlsConnect } from 'node:tls';
 import * as assert from 'uvu/assert';
 import type { Incoming, Outgoing } from '../../src/shards/shard.js';
 import { hello, type LinkSettings } from '../../src/transports/handshake.js';
-import { type Limits, receiveOver, sendOver } from '../../src/transports/link.js';
+import { receiveOver, type Surroundings, sendOver } from '../../src/transports/link.js';
 import { frame } from '../../src/wire/frame.js';
 import { afterwards, mark, unwind } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { failureOf, freePort, optionsOf, pattern, readAll, writeAll } from './drive.js';
+import { failureOf, freePort, linkOf, pattern, readAll, writeAll } from './drive.js';
 
 const test = suite('TLS');
-const PATIENT: Limits = { patienceMillis: 120_000, handshakeMillis: 120_000 };
+const PATIENT: Surroundings = { patienceMillis: 120_000, handshakeMillis: 120_000 };
 
 type Given = Record<string, unknown>;
 
@@ -61,14 +61,14 @@ test.before(() => {
 });
 test.after(() => unwind(beforeAll));
 
-async function sender(given: Given, limits: Limits = {}): Promise<Outgoing> {
-	const outgoing = await sendOver(optionsOf('capture', given), { ...PATIENT, ...limits });
+async function sender(given: Given, limits: Surroundings = {}): Promise<Outgoing> {
+	const outgoing = await sendOver(await linkOf('capture', given), { ...PATIENT, ...limits });
 	afterwards(() => outgoing.close());
 	return outgoing;
 }
 
-async function receiver(given: Given, limits: Limits = {}): Promise<Incoming> {
-	const incoming = await receiveOver(optionsOf('extract', given), { ...PATIENT, ...limits });
+async function receiver(given: Given, limits: Surroundings = {}): Promise<Incoming> {
+	const incoming = await receiveOver(await linkOf('extract', given), { ...PATIENT, ...limits });
 	afterwards(() => incoming.close());
 	return incoming;
 }
