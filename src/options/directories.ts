@@ -15,6 +15,9 @@ import { writesFiles } from './together.js';
 /** What the kernel says of a directory in which this process may make no file, or in which there is no room for one. */
 const REFUSALS = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT']);
 
+/** What it says where the file system has no files without names. */
+const NO_UNNAMED = new Set(['EOPNOTSUPP', 'ENOTSUP', 'EISDIR']);
+
 /** How a message calls a directory, and the option that chooses another one. */
 interface Named {
 	what: string;
@@ -90,7 +93,7 @@ function probe(directory: string): number | undefined {
 	} catch (error) {
 		if (REFUSALS.has((error as NodeJS.ErrnoException).code!)) return errnoOf(error);
 	}
-	// Not every file system has files without names (EISDIR, EOPNOTSUPP): for the moment one has a name.
+	// Not every file system has files without names: for the moment one has a name.
 	const path = join(directory, `.criu-image-streamer.${process.pid}`);
 	try {
 		leaves(path);
@@ -108,9 +111,10 @@ function checkSpool(spool: string): void {
 	try {
 		closeSync(openSync(spool, O_RDWR | O_TMPFILE, 0o600));
 	} catch (error) {
+		const { code } = error as NodeJS.ErrnoException;
+		const why = NO_UNNAMED.has(code!) ? 'its file system has none' : errnoText(errnoOf(error));
 		throw new Error(
-			`cannot make an unnamed file in --spool ${spool}: ${errnoText(errnoOf(error))}; ` +
-				'choose a directory of a local disk that this process may write to',
+			`cannot make an unnamed file in --spool ${spool}: ${why}; choose a directory of a local disk that this process may write to`,
 		);
 	}
 }
