@@ -12,6 +12,11 @@ import { displayStats } from '../report/stats.js';
 import { asError, describeError } from '../run/errors.js';
 import { openOutgoing } from '../transports/open.js';
 
+/** A dump to a page server beside a stream is what some want, so it is no error. */
+const NO_PAGES =
+	'CRIU has --page-server: the memory of the application goes there, and this stream holds none of it; ' +
+	'a restore needs the images of the page server too';
+
 export async function run(options: Options): Promise<void> {
 	const session = await openSession(options, CAPTURE_SOCKET);
 	let failure: unknown;
@@ -36,6 +41,7 @@ export async function run(options: Options): Promise<void> {
 					references: (fd) => {
 						const kind = dumpKindOf(peerOf(fd).pid);
 						scriptMayAsk = kind.script;
+						if (kind.pageServer) session.log.warn(NO_PAGES);
 						return mayReference(options.zeroCopy, kind, session.log);
 					},
 					allowIncomplete: options.allowIncomplete,

@@ -18,6 +18,8 @@ export interface DumpKind {
 	why: string;
 	/** CRIU has, or may have, an action script, which asks at the end whether the stream is out. */
 	script: boolean;
+	/** Memory goes to a page server, and the stream has none, as far as CRIU's options are known. */
+	pageServer: boolean;
 }
 
 /** The action script whose failure fails the stream, too; after another's the application runs on beside a whole image. */
@@ -29,7 +31,12 @@ const VALUED = 'tDovxrJWLM';
 const MOST_CONFIG_BYTES = 64 * 1024;
 
 /** In doubt. */
-const copy = (why: string): DumpKind => ({ references: false, why, script: true });
+const copy = (why: string, pageServer = false): DumpKind => ({
+	references: false,
+	why,
+	script: true,
+	pageServer,
+});
 
 /** Decides for the CRIU that is process `pid` (0: a process that cannot be seen from here). */
 export function dumpKindOf(pid: number): DumpKind {
@@ -47,15 +54,18 @@ export function dumpKind(argv: string[], configs: string[]): DumpKind {
 	const args = criuArguments(argv);
 	if (!args) return copy('the process on the socket is not known to be CRIU');
 	const command = criuCommand(args);
-	if (command !== 'dump') return copy(`CRIU was not plainly told to dump (${command ?? 'several commands'})`);
 	const configWords = configs.flatMap(wordsOf);
+	const pageServer = [...args, ...configWords].some((word) => means(word, 'page-server'));
+	if (command !== 'dump')
+		return copy(`CRIU was not plainly told to dump (${command ?? 'several commands'})`, pageServer);
 	const flaw = risk(args, 'on the command line') ?? risk(configWords, 'in a configuration file');
 	const script = [...args, ...configWords].some((word) => means(word, 'action-script'));
-	if (flaw) return { references: false, why: flaw, script };
+	if (flaw) return { references: false, why: flaw, script, pageServer };
 	return {
 		references: true,
 		why: 'the application dies after this dump, so its pages do not change any more',
 		script,
+		pageServer,
 	};
 }
 

@@ -6,7 +6,8 @@ import { EPOLLIN, poller } from '../libc/poller.js';
 import type { Dress } from './dress.js';
 import { turnAway } from './handshake.js';
 import { ready } from './sockets.js';
-import { reasonOf, TlsWire } from './tls-wire.js';
+import { clientReason, serverReason } from './tls-reasons.js';
+import { TlsWire } from './tls-wire.js';
 import { SocketWire } from './wire.js';
 
 /** What --tls-cert, --tls-key and --tls-ca hold (PEM). */
@@ -48,12 +49,12 @@ export function serverDress(files: TlsFiles): Dress {
 			server.once('tlsClientError', reject);
 		});
 		server.emit('connection', raw);
-		const socket = await limited(secure, raw, name, deadline);
+		const socket = await limited(secure, raw, name, deadline, serverReason);
 		const wire = new TlsWire(socket, name);
 		if (!requestCert || socket.authorized) return wire;
 		const shown = Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
 		const reason = shown
-			? `the certificate is not accepted (${socket.authorizationError}): --tls-ca of this side has to vouch for it`
+			? `the certificate is not accepted (${socket.authorizationError}): --tls-ca of the side that listens has to vouch for it`
 			: 'a certificate is needed here: give --tls-cert and --tls-key';
 		await turnAway(wire, reason);
 		throw new Error(reason);
@@ -93,10 +94,16 @@ async function secured(
 		socket.once('error', reject);
 		socket.once('close', () => reject(new Error('it closed the connection')));
 	});
-	await limited(secure, raw, name, deadline);
+	await limited(secure, raw, name, deadline, clientReason);
 }
 
-async function limited<T>(secure: Promise<T>, raw: Socket, name: string, deadline: number): Promise<T> {
+async function limited<T>(
+	secure: Promise<T>,
+	raw: Socket,
+	name: string,
+	deadline: number,
+	reason: (error: unknown) => string,
+): Promise<T> {
 	let timer: NodeJS.Timeout | undefined;
 	const late = new Promise<never>((_, reject) => {
 		const left = Math.max(0, deadline - Date.now());
@@ -109,7 +116,7 @@ async function limited<T>(secure: Promise<T>, raw: Socket, name: string, deadlin
 	} catch (cause) {
 		raw.destroy();
 		const { code } = cause as NodeJS.ErrnoException;
-		throw Object.assign(new Error(`no TLS with ${name}: ${reasonOf(cause)}`), { code });
+		throw Object.assign(new Error(`no TLS with ${name}: ${reason(cause)}`), { code });
 	} finally {
 		clearTimeout(timer);
 		secure.catch(() => {});
