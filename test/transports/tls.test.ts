@@ -12,6 +12,7 @@ import { frame } from '../../src/wire/frame.js';
 import { afterwards, mark, unwind } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { until } from '../support/until.js';
 import { failureOf, freePort, linkOf, pattern, readAll, writeAll } from './drive.js';
 
 const test = suite('TLS');
@@ -151,6 +152,31 @@ for (const [what, given, reason] of refusedClients) {
 		assert.match(`${error.message} ${(error.cause as Error | undefined)?.message}`, reason);
 		const outgoing = await sender({ connect: [address], ...client() });
 		await carry(outgoing, await incoming);
+	});
+}
+
+const distrusts: [what: string, given: () => Given][] = [
+	['trusts nobody', () => pki.client],
+	['trusts another CA', () => ({ ...pki.client, 'tls-ca': pki.server['tls-cert'] })],
+];
+for (const [what, given] of distrusts) {
+	test(`a client that ${what} is told why, and so is the listener`, async () => {
+		const address = await tcp();
+		const warnings: string[] = [];
+		const incoming = receiver(
+			{ listen: [address], ...pki.server },
+			{ warn: (message) => warnings.push(message) },
+		);
+		assert.match(
+			(await failureOf(sender({ connect: [address], ...given() }))).message,
+			/its certificate is not trusted \(.*\): --tls-ca of this side has to be the CA that signed it$/,
+		);
+		await until('the warning', () => warnings.length > 0);
+		assert.match(
+			warnings[0]!,
+			/left in the middle of the handshake.* does not trust the certificate of this side/,
+		);
+		await endListener(address, incoming);
 	});
 }
 
