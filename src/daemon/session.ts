@@ -1,10 +1,11 @@
 /** Everything around a command that is not the image: its folder, its socket for CRIU, its log, its beginning and end. */
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Options } from '../cli/options.js';
 import type { CriuSocket } from '../criu/socket.js';
 import { close, dup2, write } from '../libc/calls.js';
-import { errnoOf, errnoText } from '../libc/errno.js';
+import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } from '../libc/constants.js';
+import { explained } from '../libc/errno.js';
 import { setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
 import { listenUnix } from '../libc/unix-socket.js';
@@ -98,13 +99,9 @@ export async function openSession(options: Options, socketName: string | undefin
 }
 
 function openLogFile(path: string): number {
-	const { O_WRONLY, O_APPEND, O_CREAT, O_NONBLOCK } = constants;
-	try {
-		// Of a FIFO without a reader the open fails rather than waits.
-		return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600);
-	} catch (error) {
-		throw new Error(`cannot open the log file ${path}: ${errnoText(errnoOf(error))}`);
-	}
+	// Of a FIFO without a reader the open fails rather than waits.
+	const open = () => openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600);
+	return explained(`cannot open the log file ${path}`, open);
 }
 
 /** One NUL and the end, as CRIU's services tell that they are up. */

@@ -3,8 +3,8 @@
  * the state of the machine. What fails here leaves nothing behind, because nothing has been made yet.
  */
 import type { Options } from '../cli/options.js';
+import type { LinkRequest } from '../transports/handshake.js';
 import type { Way } from '../transports/open.js';
-import { checkConnections } from './connections.js';
 import { checkCriuFd, type HandedOver } from './criu-fd.js';
 import { checkExtFiles, checkWatchers } from './descriptors.js';
 import { checkDirectories } from './directories.js';
@@ -36,8 +36,14 @@ export async function checkOptions(options: Options, start: Start): Promise<Chec
 	checkExtFiles(options);
 	const handedOver = checkCriuFd(options, start.activated);
 	const way = overNetwork(options)
-		? { link: await checkConnections(options, start.passesOn) }
+		? { link: await connections(options, start) }
 		: { fds: checkShardFds(options) };
 	checkDirectories(options, start.socketName, handedOver !== undefined);
 	return { way, handedOver };
+}
+
+/** Loaded where there are any: the application may be waiting while modules load. */
+async function connections(options: Options, { passesOn }: Start): Promise<LinkRequest> {
+	const { checkConnections } = await import('./connections.js');
+	return await checkConnections(options, passesOn);
 }

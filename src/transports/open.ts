@@ -1,13 +1,11 @@
 /** The shards of a command: descriptors that were handed over, or connections. */
 import type { Incoming, Outgoing } from '../shards/shard.js';
 import { readFromFds, type ShardFd, writeToFds } from './fds.js';
-import type { LinkRequest, LinkSettings } from './handshake.js';
+import type { LinkRequest } from './handshake.js';
+import type { Surroundings } from './link.js';
 
 /** How a stream travels. */
 export type Way = { fds: readonly ShardFd[] } | { link: LinkRequest };
-
-/** What a command wants to know of connections that are not there yet. */
-export type Surroundings = Pick<LinkSettings, 'warn' | 'listening'>;
 
 /**
  * Where the stream of a capture goes: open, and for connections with the far end there and agreed. Throws where the far end

@@ -150,7 +150,7 @@ test('with --daemon it is the foreground that says so, and there is no daemon', 
 	);
 });
 
-test('a directory that can be made is left out of it: only the images are there at the end', async () => {
+test('an images dir that can be made is made, and holds nothing but the images', async () => {
 	const images = join(temporaryFolder(), 'a', 'b');
 	const stdin = pipeOf(streamOf(...whole('inventory.img', 'x'), imageEnd()));
 	await startExtractFrom([stdin], { imagesDir: images }).process.ends();

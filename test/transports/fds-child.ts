@@ -9,17 +9,16 @@ import { openIncoming, openOutgoing } from '../../src/transports/open.js';
 import { readAll, wayOf, writeAll } from './drive.js';
 
 const [command, fds, progress = '2'] = process.argv.slice(2) as [Command, string?, string?];
-const quiet = { warn() {}, async listening() {} };
 const result: { error?: string; usage?: boolean; names?: string[]; read?: string[] } = {};
 try {
 	const way = await wayOf(command, { 'shard-fds': fds || undefined, 'progress-fd': progress });
 	if (command === 'capture') {
-		const { shards, received } = await openOutgoing(way, quiet);
+		const { shards, received } = await openOutgoing(way, {});
 		result.names = shards.map(({ name }) => name);
 		for (const shard of shards) await writeAll(shard, Buffer.from(`through ${shard.name}`));
 		await received();
 	} else {
-		const { shards, acknowledge } = await openIncoming(way, quiet);
+		const { shards, acknowledge } = await openIncoming(way, {});
 		result.names = shards.map(({ name }) => name);
 		result.read = (await Promise.all(shards.map(readAll))).map(String);
 		await acknowledge();
