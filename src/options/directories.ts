@@ -2,7 +2,7 @@
  * Directories and files that the command will make or write to. Nothing is made here that stays: a command that cannot do its
  * work leaves no trace, and one that can makes them when everything else is known to be right.
  */
-import { closeSync, lstatSync, openSync, type Stats, statSync } from 'node:fs';
+import { closeSync, existsSync, lstatSync, openSync, type Stats, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Options } from '../cli/options.js';
 import { O_APPEND, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR, O_TMPFILE, O_WRONLY } from '../libc/constants.js';
@@ -122,8 +122,7 @@ function checkSpool(spool: string): void {
 /** Throws where no file can be made at `path`: in the work dir, which may be made yet, or in a directory that is there. */
 function checkParent(path: string, workDir: string, cannot: string): void {
 	const directory = dirname(path);
-	const found = statSync(directory, { throwIfNoEntry: false });
-	if (!found && directory === workDir) return;
+	if (directory === workDir && !existsSync(directory)) return;
 	const errno = probe(directory);
 	if (errno !== undefined) throw new Error(`${cannot}: ${errnoText(errno)}`);
 }

@@ -1,9 +1,11 @@
 /** Whose a pidfile is: one that is there already belongs to somebody, or is what a crash has left. */
 import { lstatSync, readFileSync } from 'node:fs';
+import { explained } from '../libc/errno.js';
 
 /** Throws where a file at `path` (absolute) is there already, with whose it is and what to do about it. */
 export function refusePidfile(path: string): void {
-	if (lstatSync(path, { throwIfNoEntry: false }))
+	const look = () => lstatSync(path, { throwIfNoEntry: false });
+	if (explained(`cannot write the pidfile ${path}`, look))
 		throw new Error(`the pidfile ${path} exists${ownerOf(path)}`);
 }
 

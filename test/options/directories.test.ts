@@ -123,12 +123,15 @@ test('a pidfile that is there is refused, and stays', async () => {
 
 test('a pidfile and a log file in a directory that is not there, or cannot be written to, are refused', async () => {
 	const { cwd, closed } = withReadOnly();
+	const file = join(cwd, 'file');
+	writeFileSync(file, '');
 	const program = powerless();
 	const cases: [args: string[], said: string][] = [
 		[
 			['--pidfile', 'none/pid'],
 			`cannot write the pidfile ${cwd}/work/none/pid: no such file or directory (ENOENT)`,
 		],
+		[['--pidfile', `${file}/pid`], `cannot write the pidfile ${file}/pid: not a directory (ENOTDIR)`],
 		[['--pidfile', `${closed}/pid`], `cannot write the pidfile ${closed}/pid: permission denied (EACCES)`],
 		[
 			['--log-file', 'none/log'],
