@@ -19,13 +19,11 @@ import { Balance } from '../shards/balance.js';
 import type { Shard } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
 import { CORRECTIONS } from '../wire/corrections.js';
-import { quoteName } from '../wire/image-name.js';
+import { LAST_IMAGE, quoteName } from '../wire/image-name.js';
 import { sendBytes, sendImage } from './image-reader.js';
 import { PageTransfer, type References } from './page-transfer.js';
 import type { Source } from './source.js';
 
-/** CRIU writes it last, and only when everything else was written. */
-const LAST_IMAGE = 'inventory.img';
 /** Sent before the application is stopped, or all that there is (criu cpuinfo dump). */
 const CPUINFO = 'cpuinfo.img';
 
@@ -160,10 +158,18 @@ class Run {
 	#claim(name: string): void {
 		if (name === CORRECTIONS) throw new Error(`${CORRECTIONS} is a name that the capture itself uses`);
 		if (this.#ended) throw new Error(`CRIU sent ${quoteName(name)} after ${LAST_IMAGE}, which ends an image`);
-		if (this.#names.has(name))
-			throw new Error(`CRIU sent ${quoteName(name)} twice: an image has each file once`);
+		if (this.#names.has(name)) throw this.#taken(name);
 		this.#names.add(name);
 		this.#open.add(name);
+	}
+
+	#taken(name: string): Error {
+		const quoted = quoteName(name);
+		return new Error(
+			this.job.extFiles.some((file) => file.name === name)
+				? `CRIU sent ${quoted}, a name that --ext-file-fds gave to a file of yours: give it another name`
+				: `CRIU sent ${quoted} twice: an image has each file once`,
+		);
 	}
 
 	#readExtFile(name: string, fd: number): void {

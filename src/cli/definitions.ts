@@ -136,7 +136,7 @@ export const definitions: Record<string, Definition> = {
 		alias: 'd',
 		type: 'boolean',
 		group: service,
-		describe: 'Go on in the background once the socket is ready',
+		describe: 'Go on in the background once CRIU, or with --listen the other side, can connect',
 	},
 	pidfile: { type: 'string', group: service, describe: 'File for the process id, in the work dir' },
 	'status-fd': { type: 'string', group: service, describe: 'Gets one NUL byte when ready' },

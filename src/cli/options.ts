@@ -1,4 +1,4 @@
-/** What a command is asked to do: its options, read and checked. */
+/** What a command is asked to do: its options, read. Whether they can be followed is checked in options/. */
 import { UsageError } from '../run/errors.js';
 import { MOST_SHARDS } from '../wire/limits.js';
 import { type Command, definitions } from './definitions.js';
@@ -60,7 +60,7 @@ export interface Options {
 
 type Raw = Record<string, unknown>;
 
-/** The options of a parsed command line, checked. Throws {@link UsageError}. */
+/** The options of a parsed command line. Throws {@link UsageError} about values that cannot be read. */
 export function readOptions(command: Command, raw: Raw): Options {
 	for (const [name, { only }] of Object.entries(definitions)) {
 		const given = raw[name] !== undefined && raw[name] !== false && raw[name] !== definitions[name]!.default;
@@ -72,7 +72,7 @@ export function readOptions(command: Command, raw: Raw): Options {
 	const list = (name: string) =>
 		((raw[name] as string[] | undefined) ?? []).map((value) => filled(name, value));
 	const imagesDir = string('images-dir');
-	const options: Options = {
+	return {
 		command,
 		workDir: string('work-dir') ?? imagesDir ?? '.',
 		imagesDir,
@@ -103,30 +103,4 @@ export function readOptions(command: Command, raw: Raw): Options {
 		verbosity: level(string('verbosity')!),
 		displayStats: raw['display-stats'] === true,
 	};
-	checkTogether(options);
-	return options;
-}
-
-function checkTogether(options: Options): void {
-	const ways = [
-		options.shardFds && '--shard-fds',
-		options.connect[0] && '--connect',
-		options.listen[0] && '--listen',
-	];
-	const given = ways.filter(Boolean);
-	if (given.length > 1)
-		throw new UsageError(`${given.join(' and ')} exclude each other: the stream goes one way`);
-	const fds = options.shardFds ?? [];
-	if (fds.length > MOST_SHARDS)
-		throw new UsageError(`--shard-fds: ${fds.length} shards; ${MOST_SHARDS} are the most`);
-	const used = [...fds, ...options.extFiles.map(({ fd }) => fd)];
-	const twice = used.find((fd, i) => used.indexOf(fd) !== i);
-	if (twice !== undefined)
-		throw new UsageError(`fd ${twice} is given twice; each shard and each file needs its own`);
-	const names = options.extFiles.map(({ name }) => name);
-	const same = names.find((name, i) => names.indexOf(name) !== i);
-	if (same !== undefined) throw new UsageError(`--ext-file-fds: ${same} is given twice`);
-	if (options.keep && options.command === 'extract' && options.imagesDir !== undefined) {
-		throw new UsageError('--keep is for replaying to CRIU; with --images-dir the files are kept anyway');
-	}
 }

@@ -13,13 +13,21 @@ import { displayStats } from '../report/stats.js';
 import { asError, describeError } from '../run/errors.js';
 import { openOutgoing } from '../transports/open.js';
 
+/** A dump to a page server beside a stream is what some want, so it is no error. */
+const NO_PAGES =
+	'CRIU has --page-server: the memory of the application goes there, and this stream holds none of it; ' +
+	'a restore needs the images of the page server too';
+
 export async function run(options: Options): Promise<void> {
 	const session = await openSession(options, CAPTURE_SOCKET);
 	let failure: unknown;
 	try {
 		const control = serveControl(session.workDir, 'capture');
 		try {
-			const outgoing = await openOutgoing(options);
+			const outgoing = await openOutgoing(session.way, {
+				warn: session.log.warn,
+				listening: () => session.ready(),
+			});
 			const progress = new Progress(options.progressFd);
 			let scriptMayAsk = true;
 			try {
@@ -35,6 +43,7 @@ export async function run(options: Options): Promise<void> {
 						const { pid } = peerOf(fd);
 						const kind = dumpKindOf(pid);
 						scriptMayAsk = kind.script;
+						if (kind.pageServer) session.log.warn(NO_PAGES);
 						return references(options.zeroCopy, kind, control.hasScriptOf(pid), session.log);
 					},
 					allowIncomplete: options.allowIncomplete,

@@ -4,11 +4,12 @@ import type { Options } from '../cli/options.js';
 import { serveControl } from '../control/server.js';
 import { SERVE_SOCKET } from '../criu/socket.js';
 import { openSession, type Session } from '../daemon/session.js';
+import { writesFiles } from '../options/together.js';
 import { withCorrections } from '../replay/corrections.js';
 import { load } from '../replay/load.js';
 import { Progress } from '../report/progress.js';
 import { displayStats } from '../report/stats.js';
-import { asError, describeError, UsageError } from '../run/errors.js';
+import { asError, describeError } from '../run/errors.js';
 import { Stop } from '../run/stop.js';
 import type { Incoming } from '../shards/shard.js';
 import type { StreamSummary } from '../shards/summary.js';
@@ -17,8 +18,7 @@ import type { Store } from '../stores/store.js';
 import { openIncoming } from '../transports/open.js';
 
 export async function run(options: Options): Promise<void> {
-	const toFolder = options.command === 'extract' && options.imagesDir !== undefined;
-	if (toFolder) refuseReplayOptions(options);
+	const toFolder = writesFiles(options);
 	const session = await openSession(options, toFolder ? undefined : SERVE_SOCKET);
 	let failure: unknown;
 	try {
@@ -34,6 +34,7 @@ export async function run(options: Options): Promise<void> {
 /** Opens the stream, reads it, calls `stored` when it is whole, and tells the sender how that went. */
 async function receive(
 	options: Options,
+	session: Session,
 	store: Store,
 	stored: () => Promise<void>,
 	opened = async () => {},
@@ -41,7 +42,10 @@ async function receive(
 	let incoming: Incoming | undefined;
 	const stop = new Stop();
 	try {
-		incoming = await openIncoming(options);
+		incoming = await openIncoming(session.way, {
+			warn: session.log.warn,
+			listening: () => session.ready(),
+		});
 		await opened();
 		const corrected = withCorrections(store);
 		const routed = withExtFiles(corrected.store, options.extFiles, stop);
@@ -64,6 +68,7 @@ async function extractTo(folder: string, options: Options, session: Session): Pr
 	try {
 		const summary = await receive(
 			options,
+			session,
 			store,
 			() => store.finish(),
 			() => session.ready(),
@@ -85,7 +90,7 @@ async function replay(options: Options, session: Session): Promise<void> {
 	const store = new HeldStore({ keep, memoryLimit, spool, log: session.log }, whole);
 	try {
 		const progress = new Progress(options.progressFd);
-		const summary = await receive(options, store, async () => {
+		const summary = await receive(options, session, store, async () => {
 			if (options.tcpListenRemap.size) remapHeld(store.files, options.tcpListenRemap);
 		});
 		progress.transferred(summary);
@@ -102,15 +107,4 @@ async function replay(options: Options, session: Session): Promise<void> {
 		store.close();
 		await control.close();
 	}
-}
-
-function refuseReplayOptions(options: Options): void {
-	const given = [
-		options.tcpListenRemap.size && '--tcp-listen-remap',
-		options.spool !== undefined && '--spool',
-		options.memoryLimit !== undefined && '--memory-limit',
-		options.criuFd !== undefined && '--criu-fd',
-		options.criuClients !== 1 && '--criu-clients',
-	].find(Boolean);
-	if (given) throw new UsageError(`${given} is for replaying to CRIU, and extract --images-dir writes files`);
 }

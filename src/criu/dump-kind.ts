@@ -7,6 +7,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, isAbsolute } from 'node:path';
+import { describeError } from '../run/errors.js';
 import { commandLineOf, criuArguments, criuCommand, splitNuls } from './command-line.js';
 
 /** What a dump is like, as far as CRIU's options tell. */
@@ -17,6 +18,8 @@ export interface DumpKind {
 	why: string;
 	/** CRIU has, or may have, an action script, which asks at the end whether the stream is out. */
 	script: boolean;
+	/** Memory goes to a page server, and the stream has none, as far as CRIU's options are known. */
+	pageServer: boolean;
 }
 
 /** The action script whose failure fails the stream, too; after another's the application runs on beside a whole image. */
@@ -28,7 +31,7 @@ const VALUED = 'tDovxrJWLM';
 const MOST_CONFIG_BYTES = 64 * 1024;
 
 /** In doubt. */
-const copy = (why: string): DumpKind => ({ dies: false, why, script: true });
+const copy = (why: string, pageServer = false): DumpKind => ({ dies: false, why, script: true, pageServer });
 
 /** Decides for the CRIU that is process `pid` (0: a process that cannot be seen from here). */
 export function dumpKindOf(pid: number): DumpKind {
@@ -36,7 +39,7 @@ export function dumpKindOf(pid: number): DumpKind {
 	try {
 		return dumpKind(argv, configTexts(pid, argv));
 	} catch (error) {
-		return copy(`what CRIU was told cannot be read (${(error as Error).message})`);
+		return copy(`what CRIU was told cannot be read (${describeError(error)})`);
 	}
 }
 
@@ -46,12 +49,14 @@ export function dumpKind(argv: string[], configs: string[]): DumpKind {
 	const args = criuArguments(argv);
 	if (!args) return copy('the process on the socket is not known to be CRIU');
 	const command = criuCommand(args);
-	if (command !== 'dump') return copy(`CRIU was not plainly told to dump (${command ?? 'several commands'})`);
 	const configWords = configs.flatMap(wordsOf);
+	const pageServer = [...args, ...configWords].some((word) => means(word, 'page-server'));
+	if (command !== 'dump')
+		return copy(`CRIU was not plainly told to dump (${command ?? 'several commands'})`, pageServer);
 	const flaw = risk(args, 'on the command line') ?? risk(configWords, 'in a configuration file');
 	const script = [...args, ...configWords].some((word) => means(word, 'action-script'));
-	if (flaw) return { dies: false, why: flaw, script };
-	return { dies: true, why: 'the application dies after this dump', script };
+	if (flaw) return { dies: false, why: flaw, script, pageServer };
+	return { dies: true, why: 'the application dies after this dump', script, pageServer };
 }
 
 /** Whether `word` is the long `option`: getopt_long takes any beginning of its name, and a value after a "=". */

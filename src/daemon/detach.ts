@@ -6,9 +6,9 @@
  * looks. Paths go on working: the current folder stays what it was.
  */
 import { spawn } from 'node:child_process';
-import { constants, fstatSync } from 'node:fs';
 import { constants as system } from 'node:os';
 import type { Options } from '../cli/options.js';
+import { descriptorsOf, isOpen } from '../options/descriptors.js';
 import { atSuddenEnd, endNow } from '../run/leftovers.js';
 
 /** Says to the daemon what it is: `ready:FD` and, with a socket from systemd, `,criu:FD`. */
@@ -59,34 +59,4 @@ export async function detach(options: Options, criuFd: number | undefined): Prom
 	letGo();
 	// A daemon that ended before it was ready has not done what it was asked, whatever it says.
 	return endNow(status === UP ? 0 : status || 1);
-}
-
-/** The user's descriptors that the command uses, with the option that names each. */
-export function descriptorsOf(options: Options): Map<number, string> {
-	const fds = new Map<number, string>();
-	const { shardFds, connect, listen, extFiles, progressFd, statusFd, criuFd } = options;
-	fds.set(progressFd, progressFd === 2 ? 'stderr' : '--progress-fd');
-	for (const fd of shardFds ?? []) fds.set(fd, '--shard-fds');
-	for (const { fd } of extFiles) fds.set(fd, '--ext-file-fds');
-	if (statusFd !== undefined) fds.set(statusFd, '--status-fd');
-	if (criuFd !== undefined) fds.set(criuFd, '--criu-fd');
-	if (!shardFds && !connect.length && !listen.length) {
-		if (options.command === 'capture') fds.set(1, 'stdout');
-		else fds.set(0, 'stdin');
-	}
-	// A shell's <(command) is the path of a descriptor.
-	for (const value of Object.values(options)) {
-		const fd = typeof value === 'string' && /^\/(?:dev|proc\/self)\/fd\/(\d+)$/.exec(value)?.[1];
-		if (fd) fds.set(Number(fd), value);
-	}
-	return fds;
-}
-
-/** Whether `fd` was handed to this process: what Node opens for itself (epoll, eventfd) has no file type. */
-export function isOpen(fd: number): boolean {
-	try {
-		return (fstatSync(fd).mode & constants.S_IFMT) !== 0;
-	} catch {
-		return false;
-	}
 }

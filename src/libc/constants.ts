@@ -1,14 +1,25 @@
-/** Numbers of Linux's headers, the same on every architecture that Node and CRIU share (x86-64, arm64). */
+/**
+ * Numbers of Linux's headers. Those that differ between x86-64 and arm64 come from Node, which was compiled against the
+ * headers of the machine it runs on; the others are the same on every architecture that Node and CRIU share.
+ */
 import { constants } from 'node:fs';
 
-export const SPLICE_F_MOVE = 1;
-export const SPLICE_F_NONBLOCK = 2;
+// By architecture: arm64 has other values for O_DIRECTORY, O_NOFOLLOW, O_DIRECT and O_LARGEFILE.
+export const { O_NONBLOCK, O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_CREAT, O_EXCL, O_NOCTTY, O_DIRECTORY } =
+	constants;
+/** A file without a name in a directory. The kernel demands O_DIRECTORY in it, so that an old kernel refuses the open. */
+export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 
-export const { O_NONBLOCK, O_RDONLY, O_WRONLY, O_RDWR, O_DIRECTORY } = constants;
 /** Which of O_RDONLY, O_WRONLY and O_RDWR an open file has. */
 export const O_ACCMODE = 3;
 export const O_CLOEXEC = 0o2000000;
-export const O_APPEND = constants.O_APPEND;
+/** A descriptor that only names a file. */
+export const O_PATH = 0o10000000;
+export const AT_FDCWD = -100;
+export const AT_SYMLINK_FOLLOW = 0x400;
+
+export const SPLICE_F_MOVE = 1;
+export const SPLICE_F_NONBLOCK = 2;
 
 export const F_GETFL = 3;
 export const F_SETFL = 4;
@@ -27,6 +38,9 @@ export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_VSOCK = 40;
+/** Every context of this machine, and the machine itself. */
+export const VMADDR_CID_ANY = 0xffffffff;
+export const VMADDR_CID_LOCAL = 1;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = 0o4000;

@@ -28,6 +28,33 @@ export function errnoText(errno: number): string {
 	return known ? `${known[1]} (${known[0]})` : `error ${Math.abs(errno)}`;
 }
 
+/** The errno of what Node's own calls throw, for {@link errnoText}. */
+export function errnoOf(error: unknown): number {
+	return (error as NodeJS.ErrnoException).errno ?? 0;
+}
+
+/** What `call`, one of Node's, returns; where that throws, an error about `what` instead ("cannot open the log file x"). */
+export function explained<T>(what: string, call: () => T): T {
+	try {
+		return call();
+	} catch (error) {
+		throw callError(what, errnoOf(error));
+	}
+}
+
+/**
+ * What `error` says, in words like those of this program's own errors: "cannot open /x: permission denied (EACCES)" in place
+ * of Node's "EACCES: permission denied, open '/x'". Undefined where it is not one of a call of Node's that failed.
+ */
+export function nodeErrorText(error: unknown): { what: string; why: string } | undefined {
+	const { errno, code, syscall, path, dest } = error as NodeJS.ErrnoException & { dest?: string };
+	if (!(error instanceof Error) || typeof errno !== 'number' || !code || !syscall) return undefined;
+	if (!getSystemErrorMap().has(-Math.abs(errno))) return undefined;
+	const call = syscall.split(' ')[0];
+	const what = [call, path, dest && `to ${dest}`].filter(Boolean).join(' ');
+	return { what, why: errnoText(errno) };
+}
+
 /** An error for a libc call that returned `result` (a negative errno), about `what` ("cannot write to shard fd 3"). */
 export function callError(what: string, result: number): Error & { errno: number } {
 	return Object.assign(new Error(`${what}: ${errnoText(result)}`), { errno: -result });

@@ -28,7 +28,7 @@ import {
 	SOCK_STREAM,
 	SOL_SOCKET,
 } from './constants.js';
-import { EAGAIN, ECONNREFUSED, ENOENT, EPROTOTYPE, errnoText, must } from './errno.js';
+import { EAGAIN, ECONNREFUSED, ENOENT, EPROTOTYPE, errnoText, explained, must } from './errno.js';
 
 /** Flags of a listening socket in /proc/net/unix (__SO_ACCEPTCON). */
 const LISTENING = 0x10000;
@@ -43,7 +43,8 @@ type Probe = 'connection' | 'table';
 /** Calls `use` with a sockaddr_un for `path`; one that is too long goes through a descriptor of its folder. */
 function withAddress(path: string, use: (address: Buffer) => number): number {
 	if (Buffer.byteLength(path) < PATH_BYTES) return use(address(path));
-	const folder = openSync(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const open = () => openSync(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	const folder = explained(`cannot open the folder of the socket ${path}`, open);
 	try {
 		const short = `/proc/self/fd/${folder}/${basename(path)}`;
 		if (Buffer.byteLength(short) >= PATH_BYTES)

@@ -40,6 +40,11 @@ export function stderrIsLog(): void {
 	behindStderr = true;
 }
 
+/** Whether what is said on stderr is in the log. */
+export function isStderrLog(): boolean {
+	return behindStderr;
+}
+
 /** Writes a line to stderr under the program's name; stderr may be gone, or full. */
 export function sayLine(text: string): void {
 	linesTo(2).write(behindStderr ? entry('error', text) : `${PROGRAM}: ${oneLine(text)}\n`);

@@ -1,4 +1,5 @@
 /** Errors as one line for a person: what went wrong, with its causes. */
+import { nodeErrorText } from '../libc/errno.js';
 
 /** Wrong usage: exit status 2. */
 export class UsageError extends Error {}
@@ -7,11 +8,18 @@ export class UsageError extends Error {}
 export function describeError(error: unknown): string {
 	const parts: string[] = [];
 	for (let at: unknown = error; at !== undefined; at = at instanceof Error ? at.cause : undefined) {
-		const text = at instanceof Error ? at.message : String(at);
+		const text = textOf(at, parts);
 		if (!parts.some((part) => part.includes(text))) parts.push(text);
 	}
 	// Control characters may come from outside, and a message is one line.
 	return parts.join(': ').replace(/\p{Cc}+/gu, ' ');
+}
+
+/** Where `before` says already what failed, a failed call of Node's only adds why. */
+function textOf(error: unknown, before: readonly string[]): string {
+	const call = nodeErrorText(error);
+	if (call) return before.length ? call.why : `cannot ${call.what}: ${call.why}`;
+	return error instanceof Error ? error.message : String(error);
 }
 
 /** `error` as an Error. */

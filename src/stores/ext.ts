@@ -1,24 +1,28 @@
 /** A file of the user's that leaves the image as it comes (--ext-file-fds): nothing of it is held. */
-import { openSync } from 'node:fs';
+import { fstatSync, openSync } from 'node:fs';
 import type { ExtFile } from '../cli/values.js';
-import { splice, write } from '../libc/calls.js';
-import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
-import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';
+import { fcntl, splice, write } from '../libc/calls.js';
+import { F_GETFL, O_APPEND, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
+import { callError, EAGAIN, EINTR, EPIPE } from '../libc/errno.js';
 import { setNonBlocking } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import type { Stop } from '../run/stop.js';
 import type { FileWriter, Store } from './store.js';
 
 export class ExtWriter implements FileWriter {
+	readonly #splices: boolean;
+
 	/** Owns `fd`, which is non-blocking or a regular file; its reader sees the end when the file ends. */
 	constructor(
 		readonly name: string,
 		readonly fd: number,
 		readonly stop: Stop,
-	) {}
+	) {
+		this.#splices = takesSplice(fd);
+	}
 
 	expect(): boolean {
-		return true;
+		return this.#splices;
 	}
 
 	append(bytes: Buffer): Promise<void> | undefined {
@@ -30,8 +34,6 @@ export class ExtWriter implements FileWriter {
 		const moved = splice(from, null, this.fd, null, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 		if (moved > 0) return moved;
 		if (moved === -EAGAIN || moved === -EINTR) return -EAGAIN;
-		if (moved === -EINVAL)
-			throw new Error(`--ext-file-fds: ${this.name} needs a file that is not opened for appending`);
 		throw this.#error(moved);
 	}
 
@@ -69,6 +71,13 @@ export class ExtWriter implements FileWriter {
 		const gone = result === -EPIPE ? ': its reader went away before the end' : '';
 		return callError(`cannot write ${this.name} to fd ${this.fd}${gone}`, result);
 	}
+}
+
+/** The kernel refuses to splice into what was opened for appending, and into most devices: there bytes are copied. */
+function takesSplice(fd: number): boolean {
+	const stat = fstatSync(fd);
+	if (stat.isFIFO() || stat.isSocket()) return true;
+	return stat.isFile() && !(fcntl(fd, F_GETFL, 0) & O_APPEND);
 }
 
 /** `store`, but the files named in `extFiles` go to their descriptors. */

@@ -2,12 +2,14 @@
  * A part of a large file in a file without a name: in memory (memfd), or on a disk (--spool). Unlike a pipe it can be read
  * twice, and has no limit of its own.
  */
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { close, fallocate, memfdCreate, pwrite, splice } from '../libc/calls.js';
 import {
 	FALLOC_FL_KEEP_SIZE,
 	FALLOC_FL_PUNCH_HOLE,
 	MFD_CLOEXEC,
+	O_RDWR,
+	O_TMPFILE,
 	PAGE,
 	SPLICE_F_MOVE,
 	SPLICE_F_NONBLOCK,
@@ -15,8 +17,6 @@ import {
 import { EINTR, ENOMEM, ENOSPC, errnoText, must } from '../libc/errno.js';
 import type { Segment } from './segment.js';
 
-/** An unlinked file, where the file system can make one; Node has no name for the flag. */
-const O_TMPFILE = 0o20200000;
 /** Given back at a time: punching holes costs a call, and memory is short by then. */
 const GIVE_BACK = 8 << 20;
 
@@ -31,7 +31,7 @@ export function parkInMemory(): Segment {
 /** In `folder`, on whose file system there must be room. */
 export function parkInFolder(folder: string): Segment {
 	try {
-		return new FileSegment(openSync(folder, O_TMPFILE | constants.O_RDWR, 0o600), folder);
+		return new FileSegment(openSync(folder, O_TMPFILE | O_RDWR, 0o600), folder);
 	} catch (error) {
 		throw new Error(`cannot make an unnamed file in --spool ${folder}: choose a folder on a local disk`, {
 			cause: error,

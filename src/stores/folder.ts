@@ -4,21 +4,29 @@
  * A folder must never look like an image that it is not, so files get their names at the very end, inventory.img last of
  * all. Until then a large one has no name (a process that is killed leaves nothing), and small ones are in memory.
  */
-import { closeSync, constants, existsSync, fsync, lstatSync, openSync, renameSync } from 'node:fs';
+import { closeSync, existsSync, fsync, lstatSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { linkat, pwrite, splice, syncfs } from '../libc/calls.js';
-import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
-import { callError, EAGAIN, EEXIST, EINTR } from '../libc/errno.js';
+import {
+	AT_FDCWD,
+	AT_SYMLINK_FOLLOW,
+	O_CREAT,
+	O_DIRECTORY,
+	O_EXCL,
+	O_RDONLY,
+	O_TMPFILE,
+	O_WRONLY,
+	SPLICE_F_MOVE,
+	SPLICE_F_NONBLOCK,
+} from '../libc/constants.js';
+import { callError, EAGAIN, EEXIST, EINTR, errnoOf, errnoText, explained } from '../libc/errno.js';
 import { makeFolder } from '../libc/make-folder.js';
 import { raiseFileLimit } from '../libc/pipes.js';
 import { gone, leaves, remove } from '../run/leftovers.js';
+import { LAST_IMAGE } from '../wire/image-name.js';
 import type { FileWriter, Store } from './store.js';
 
-/** An unnamed file, where the file system can make one; Node has no name for the flag. */
-const O_TMPFILE = 0o20200000;
-const AT_FDCWD = -100;
-const AT_SYMLINK_FOLLOW = 0x400;
 /** Of small files, held until the end in memory. */
 const MOST_HELD = 64 << 20;
 /** Files up to this size are small. */
@@ -27,7 +35,6 @@ const SMALL = 64 << 10;
 const MOST_OPEN = 4096;
 /** More files than these are synced all at once, with their file system. */
 const MOST_SYNCED = 64;
-const LAST_IMAGE = 'inventory.img';
 const sync = promisify(fsync);
 /** Of files with a temporary name: those of the image may be as long as a name can be. */
 let unfinished = 0;
@@ -44,11 +51,7 @@ export class FolderStore implements Store {
 		readonly folder: string,
 		readonly overwrite: boolean,
 	) {
-		try {
-			makeFolder(folder);
-		} catch (error) {
-			throw new Error(`cannot make the images folder ${folder}`, { cause: error });
-		}
+		explained(`cannot make the images folder ${folder}`, () => makeFolder(folder));
 	}
 
 	create(name: string): FileWriter {
@@ -78,7 +81,8 @@ export class FolderStore implements Store {
 	async finish(): Promise<void> {
 		const files = [...this.#files.values()].sort((a, b) => Number(a.isLast) - Number(b.isLast));
 		const many = files.length > MOST_SYNCED;
-		const folder = openSync(this.folder, constants.O_RDONLY | constants.O_DIRECTORY);
+		const open = () => openSync(this.folder, O_RDONLY | O_DIRECTORY);
+		const folder = explained(`cannot open the images folder ${this.folder}`, open);
 		try {
 			for (const file of files) {
 				file.write();
@@ -173,16 +177,16 @@ class FolderFile implements FileWriter {
 			this.#size += part.length;
 		}
 		this.#parts = [];
-		if (this.patches.length) this.#fd ??= openSync(this.#temporary!, constants.O_WRONLY);
+		if (this.patches.length) this.#fd ??= openSync(this.#temporary!, O_WRONLY);
 		for (const { offset, bytes } of this.patches.splice(0)) this.#write(bytes, offset);
 	}
 
 	async sync(): Promise<void> {
 		try {
-			this.#fd ??= openSync(this.#temporary!, constants.O_RDONLY);
+			this.#fd ??= openSync(this.#temporary!, O_RDONLY);
 			await sync(this.#fd);
 		} catch (error) {
-			throw new Error(`cannot write ${this.#path} to the disk`, { cause: error });
+			throw new Error(`cannot write ${this.#path} to the disk: ${errnoText(errnoOf(error))}`);
 		}
 	}
 
@@ -201,7 +205,7 @@ class FolderFile implements FileWriter {
 		if (from) {
 			if (!overwrite && existsSync(this.#path))
 				throw new Error(`${this.#path} was made by somebody else meanwhile`);
-			renameSync(from, this.#path);
+			explained(`cannot name ${this.#path}`, () => renameSync(from, this.#path));
 			gone(from);
 		}
 		this.#named = true;
@@ -229,18 +233,19 @@ class FolderFile implements FileWriter {
 	}
 
 	#open(): void {
-		const flags = constants.O_WRONLY;
 		if (this.limits.mayOpen()) {
 			try {
-				this.#fd = openSync(this.folder, O_TMPFILE | flags, 0o600);
+				this.#fd = openSync(this.folder, O_TMPFILE | O_WRONLY, 0o600);
 				return;
 			} catch {
 				// Not every file system has files without names.
 			}
 		}
-		this.#temporary = this.#temporaryPath();
-		leaves(this.#temporary);
-		this.#fd = openSync(this.#temporary, flags | constants.O_CREAT | constants.O_EXCL, 0o600);
+		const path = this.#temporaryPath();
+		this.#temporary = path;
+		leaves(path);
+		const open = () => openSync(path, O_WRONLY | O_CREAT | O_EXCL, 0o600);
+		this.#fd = explained(`cannot make a file in ${this.folder}`, open);
 	}
 
 	#closeFd(): void {

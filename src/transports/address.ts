@@ -2,7 +2,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { buffer } from '../libc/calls.js';
-import { AF_INET, AF_INET6, AF_VSOCK } from '../libc/constants.js';
+import { AF_INET, AF_INET6, AF_VSOCK, VMADDR_CID_ANY, VMADDR_CID_LOCAL } from '../libc/constants.js';
 import { UsageError } from '../run/errors.js';
 
 /** `text` is as the user wrote it, for messages. */
@@ -13,9 +13,6 @@ export type Address =
 
 /** Who is meant when no host is named: nobody else should reach a listener that did not ask for it. */
 const LOOPBACK = '127.0.0.1';
-/** Of <linux/vm_sockets.h>: every context of this machine, and the machine itself. */
-const VMADDR_CID_ANY = 0xffffffff;
-const VMADDR_CID_LOCAL = 1;
 
 /** Reads what --connect or --listen (`option`) was given. Throws {@link UsageError}. */
 export function parseAddress(option: string, text: string): Address {

@@ -4,6 +4,7 @@
  * connections leaves the place to the next.
  */
 import { callError, EMFILE, ENFILE, errnoText } from '../libc/errno.js';
+import { describeError } from '../run/errors.js';
 import type { Linked } from './connect.js';
 import { type Dress, plain } from './dress.js';
 import { accepted, type Guest, type LinkSettings, readHello, turnAway } from './handshake.js';
@@ -51,6 +52,7 @@ class Gathering {
 	async run(): Promise<Linked> {
 		try {
 			for (const address of this.#settings.addresses) this.#listeners.push(await listenAt(address));
+			await this.#settings.listening();
 			return await new Promise<Linked>((resolve, reject) => {
 				this.#finish = resolve;
 				this.#fail = reject;
@@ -109,7 +111,7 @@ class Gathering {
 			this.#admit(guest);
 			this.#hold(wire, guest);
 		} catch (error) {
-			const { message } = error as Error;
+			const message = describeError(error);
 			this.#settings.warn(`refused a connection from ${name}: ${message}`);
 			// One that was only slow may try again, which it does not after a refusal.
 			if (error instanceof Silence) wire?.close();
@@ -151,7 +153,7 @@ class Gathering {
 			this.#over = true;
 			this.#finish({ wires: held.map(({ wire }) => wire), theirStallMillis: held[0]!.guest.stallMillis });
 		} catch (error) {
-			this.#settings.warn(`lost a stream before it began: ${(error as Error).message}`);
+			this.#settings.warn(`lost a stream before it began: ${describeError(error)}`);
 			for (const { wire } of held) wire.close();
 			this.#answering = false;
 		}

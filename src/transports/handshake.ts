@@ -18,8 +18,10 @@ export const HANDSHAKE_MILLIS = 10_000;
 /** For the last words of a side, and for the other to read them. */
 export const FAREWELL_MILLIS = 2000;
 
-/** What one side wants of its connections. */
-export interface LinkSettings {
+/** What one side wants of its connections, as its options say. */
+export interface LinkRequest {
+	/** Whether this side listens for the other, or connects to it. */
+	listens: boolean;
 	addresses: Address[];
 	/** In all. */
 	shards: number;
@@ -29,11 +31,17 @@ export interface LinkSettings {
 	token: Buffer | undefined;
 	tls: TlsFiles | undefined;
 	stallMillis: number;
+}
+
+/** A request, and what goes with every one. */
+export interface LinkSettings extends LinkRequest {
 	/** How long the connecting side tries. */
 	patienceMillis: number;
 	handshakeMillis: number;
 	/** Told what happens to connections that were none. */
 	warn(message: string): void;
+	/** Called, and waited for, when the other side can connect. */
+	listening(): Promise<void>;
 }
 
 /** The hello of connection `shard`. */

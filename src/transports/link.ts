@@ -2,25 +2,22 @@
  * Streams over connections: after the stream the receiver says whether it has the whole image, and while it works it says
  * now and then that it lives. Its words come on the same connections, against the stream.
  */
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Options } from '../cli/options.js';
 import { ECONNRESET, EPIPE } from '../libc/errno.js';
 import { link } from '../proto/messages.js';
-import { makeLog } from '../report/log.js';
-import { describeError, UsageError } from '../run/errors.js';
+import { describeError } from '../run/errors.js';
 import type { Incoming, Outgoing, Shard } from '../shards/shard.js';
-import { MOST_SHARDS } from '../wire/limits.js';
-import { parseAddress } from './address.js';
 import { connectAll, type Linked } from './connect.js';
 import { gatherAll } from './gather.js';
-import { FAREWELL_MILLIS, foreign, HANDSHAKE_MILLIS, type LinkSettings } from './handshake.js';
-import type { TlsFiles } from './tls.js';
-import { readToken } from './token.js';
+import {
+	FAREWELL_MILLIS,
+	foreign,
+	HANDSHAKE_MILLIS,
+	type LinkRequest,
+	type LinkSettings,
+} from './handshake.js';
 import type { Wire } from './wire.js';
 
-/** Silence of a socket that counts as its end, where --stall-timeout says nothing. */
-const STALL_MILLIS = 60_000;
 /** How long the connecting side tries: time to type the other command. */
 const PATIENCE_MILLIS = 30_000;
 /** The receiver says that it lives at least as often, and four times within what the sender takes for its end. */
@@ -31,65 +28,34 @@ const GRACE_MILLIS = 100;
 /** A receiver that failed drops what still comes for so long, until the sender has heard it. */
 const DRAIN_MILLIS = 5000;
 
-/** Parts of {@link LinkSettings} that tests make shorter. */
-export type Limits = Partial<Pick<LinkSettings, 'patienceMillis' | 'handshakeMillis' | 'warn'>>;
+/** Parts of {@link LinkSettings} that not every caller has to say; tests make the times shorter. */
+export type Surroundings = Partial<Omit<LinkSettings, keyof LinkRequest>>;
 
-/** Connects (or listens for) a receiver, as the options say. */
-export async function sendOver(options: Options, limits: Limits = {}): Promise<Outgoing> {
-	const settings = settingsOf(options, true, limits);
-	return new Sender(settings, await establish(options, settings));
+/** Connects (or listens for) a receiver. */
+export async function sendOver(request: LinkRequest, surroundings: Surroundings = {}): Promise<Outgoing> {
+	const settings = settingsOf(request, surroundings);
+	return new Sender(settings, await establish(settings));
 }
 
-/** Connects (or listens for) a sender, as the options say. */
-export async function receiveOver(options: Options, limits: Limits = {}): Promise<Incoming> {
-	const settings = settingsOf(options, false, limits);
-	return new Receiver(settings, await establish(options, settings));
+/** Connects (or listens for) a sender. */
+export async function receiveOver(request: LinkRequest, surroundings: Surroundings = {}): Promise<Incoming> {
+	const settings = settingsOf(request, surroundings);
+	return new Receiver(settings, await establish(settings));
 }
 
-function establish(options: Options, settings: LinkSettings): Promise<Linked> {
-	return options.listen.length ? gatherAll(settings) : connectAll(settings);
+function establish(settings: LinkSettings): Promise<Linked> {
+	return settings.listens ? gatherAll(settings) : connectAll(settings);
 }
 
-function settingsOf(options: Options, sends: boolean, limits: Limits): LinkSettings {
-	const option = options.listen.length ? '--listen' : '--connect';
-	const texts = options.listen.length ? options.listen : options.connect;
-	const twice = texts.find((text, i) => texts.indexOf(text) !== i);
-	if (twice && options.listen.length) throw new UsageError(`--listen ${twice} is given twice`);
-	const shards = texts.length * options.shards;
-	if (shards > MOST_SHARDS)
-		throw new UsageError(
-			`${texts.length} addresses with ${options.shards} connections each are ${shards}; ${MOST_SHARDS} are the most`,
-		);
-	const log = makeLog(options.verbosity);
+function settingsOf(request: LinkRequest, surroundings: Surroundings): LinkSettings {
 	return {
-		addresses: texts.map((text) => parseAddress(option, text)),
-		shards,
-		sends,
-		token: options.tokenFile === undefined ? undefined : readToken(options.tokenFile),
-		tls: readTls(options),
-		stallMillis: options.stallTimeout ?? STALL_MILLIS,
 		patienceMillis: PATIENCE_MILLIS,
 		handshakeMillis: HANDSHAKE_MILLIS,
-		warn: (message) => log.warn(message),
-		...limits,
+		warn() {},
+		async listening() {},
+		...request,
+		...surroundings,
 	};
-}
-
-function readTls({ tlsCert, tlsKey, tlsCa, listen }: Options): TlsFiles | undefined {
-	if (tlsCert === undefined && tlsKey === undefined && tlsCa === undefined) return undefined;
-	if ((tlsCert === undefined) !== (tlsKey === undefined))
-		throw new UsageError('--tls-cert and --tls-key belong together');
-	if (listen.length && tlsCert === undefined)
-		throw new UsageError('a side that listens with TLS needs --tls-cert and --tls-key');
-	const load = (option: string, path: string | undefined) => {
-		if (path === undefined) return {};
-		try {
-			return { [option]: readFileSync(path) };
-		} catch (cause) {
-			throw new Error(`--tls-${option} cannot be read`, { cause });
-		}
-	};
-	return { ...load('cert', tlsCert), ...load('key', tlsKey), ...load('ca', tlsCa) };
 }
 
 class Sender implements Outgoing {

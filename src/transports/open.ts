@@ -1,36 +1,25 @@
 /** The shards of a command: descriptors that were handed over, or connections. */
-import type { Options } from '../cli/options.js';
-import { UsageError } from '../run/errors.js';
 import type { Incoming, Outgoing } from '../shards/shard.js';
-import { readFromFds, writeToFds } from './fds.js';
+import { readFromFds, type ShardFd, writeToFds } from './fds.js';
+import type { LinkRequest } from './handshake.js';
+import type { Surroundings } from './link.js';
+
+/** How a stream travels. */
+export type Way = { fds: readonly ShardFd[] } | { link: LinkRequest };
 
 /**
- * Where the stream of a capture goes: open, and for connections with the far end there and agreed. Throws UsageError about
- * options and descriptors that cannot be, and other errors where the far end cannot be reached or refuses.
+ * Where the stream of a capture goes: open, and for connections with the far end there and agreed. Throws where the far end
+ * cannot be reached or refuses.
  */
-export async function openOutgoing(options: Options): Promise<Outgoing> {
-	if (!overNetwork(options)) return writeToFds(options);
+export async function openOutgoing(way: Way, surroundings: Surroundings): Promise<Outgoing> {
+	if ('fds' in way) return writeToFds(way.fds);
 	const { sendOver } = await import('./link.js');
-	return await sendOver(options);
+	return await sendOver(way.link, surroundings);
 }
 
 /** Where the stream of an extract or a serve comes from; otherwise as {@link openOutgoing}. */
-export async function openIncoming(options: Options): Promise<Incoming> {
-	if (!overNetwork(options)) return readFromFds(options);
+export async function openIncoming(way: Way, surroundings: Surroundings): Promise<Incoming> {
+	if ('fds' in way) return readFromFds(way.fds);
 	const { receiveOver } = await import('./link.js');
-	return await receiveOver(options);
-}
-
-function overNetwork(options: Options): boolean {
-	if (options.connect.length || options.listen.length) return true;
-	const idle = {
-		'--shards': options.shards > 1,
-		'--token-file': options.tokenFile !== undefined,
-		'--tls-cert': options.tlsCert !== undefined,
-		'--tls-key': options.tlsKey !== undefined,
-		'--tls-ca': options.tlsCa !== undefined,
-	};
-	const given = Object.entries(idle).find(([, is]) => is)?.[0];
-	if (given) throw new UsageError(`${given} is for connections: --connect or --listen is missing`);
-	return false;
+	return await receiveOver(way.link, surroundings);
 }

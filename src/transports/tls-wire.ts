@@ -5,6 +5,7 @@ import { enlargePipe, makePipe } from '../libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
 import { frame } from '../wire/frame.js';
 import { ready } from './sockets.js';
+import { reasonOf } from './tls-reasons.js';
 import { receiveFrom, Silence, type Wire } from './wire.js';
 
 /** Encrypted at a time: sixteen records, which a socket takes at once. */
@@ -230,12 +231,4 @@ function newPipe(): { readEnd: number; writeEnd: number } {
 	if (typeof pipe === 'number') throw new Error(`cannot make a pipe for TLS: ${errnoText(pipe)}`);
 	enlargePipe(pipe.writeEnd);
 	return pipe;
-}
-
-/** OpenSSL's words name its source files. */
-export function reasonOf(error: unknown): string {
-	const { message, code, reason } = error as NodeJS.ErrnoException & { reason?: string };
-	if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG')
-		return 'it does not speak TLS; give --tls-cert, --tls-key and --tls-ca on both sides, or on neither';
-	return code?.startsWith('ERR_SSL') && reason ? reason : message;
 }

@@ -1,12 +1,13 @@
 /** TLS 1.3 around a connection, by Node's own tls: the handshake of either side, and what to say where it fails. */
 import { isIP, Socket } from 'node:net';
-import { connect, createSecureContext, createServer, type TLSSocket } from 'node:tls';
+import { connect, createServer, type TLSSocket } from 'node:tls';
 import { buffer, read } from '../libc/calls.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import type { Dress } from './dress.js';
 import { turnAway } from './handshake.js';
 import { ready } from './sockets.js';
-import { reasonOf, TlsWire } from './tls-wire.js';
+import { clientReason, serverReason } from './tls-reasons.js';
+import { TlsWire } from './tls-wire.js';
 import { SocketWire } from './wire.js';
 
 /** What --tls-cert, --tls-key and --tls-ca hold (PEM). */
@@ -21,7 +22,6 @@ const RECORD_START = Buffer.of(0x16, 0x03);
 
 /** Checks that the certificate of the other side is for the host that was asked for. */
 export function clientDress(files: TlsFiles): Dress {
-	check(files);
 	return async (fd, name, host, deadline) => {
 		const socket = connect({
 			...files,
@@ -37,7 +37,6 @@ export function clientDress(files: TlsFiles): Dress {
 
 /** Demands a certificate of the other side where there is a CA to check it. */
 export function serverDress(files: TlsFiles): Dress {
-	check(files);
 	const requestCert = files.ca !== undefined;
 	return async (fd, name, _host, deadline) => {
 		const first = await firstBytes(fd, name, deadline);
@@ -50,12 +49,12 @@ export function serverDress(files: TlsFiles): Dress {
 			server.once('tlsClientError', reject);
 		});
 		server.emit('connection', raw);
-		const socket = await limited(secure, raw, name, deadline);
+		const socket = await limited(secure, raw, name, deadline, serverReason);
 		const wire = new TlsWire(socket, name);
 		if (!requestCert || socket.authorized) return wire;
 		const shown = Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
 		const reason = shown
-			? `the certificate is not accepted (${socket.authorizationError}): --tls-ca of this side has to vouch for it`
+			? `the certificate is not accepted (${socket.authorizationError}): --tls-ca of the side that listens has to vouch for it`
 			: 'a certificate is needed here: give --tls-cert and --tls-key';
 		await turnAway(wire, reason);
 		throw new Error(reason);
@@ -77,22 +76,6 @@ async function firstBytes(fd: number, name: string, deadline: number): Promise<B
 	throw new Error(inTime ? 'it went before it said anything' : 'it is silent');
 }
 
-/** Files that are none would otherwise show up as a handshake that fails. */
-function check(files: TlsFiles): void {
-	for (const option of ['cert', 'ca'] as const) {
-		if (files[option] && !/-----BEGIN (TRUSTED )?CERTIFICATE-----/.test(files[option].toString('latin1')))
-			throw new Error(`--tls-${option} holds no certificate (PEM)`);
-	}
-	try {
-		createSecureContext(files);
-	} catch (error) {
-		const { code, reason, message } = error as NodeJS.ErrnoException & { reason?: string };
-		const mismatch = code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH';
-		const why = mismatch ? 'the key is not that of the certificate' : (reason ?? message);
-		throw new Error(`--tls-key and --tls-cert cannot be used: ${why}`);
-	}
-}
-
 /** `fd` as a socket of Node's, which closes it. */
 function own(fd: number): Socket {
 	poller.release(fd);
@@ -111,10 +94,16 @@ async function secured(
 		socket.once('error', reject);
 		socket.once('close', () => reject(new Error('it closed the connection')));
 	});
-	await limited(secure, raw, name, deadline);
+	await limited(secure, raw, name, deadline, clientReason);
 }
 
-async function limited<T>(secure: Promise<T>, raw: Socket, name: string, deadline: number): Promise<T> {
+async function limited<T>(
+	secure: Promise<T>,
+	raw: Socket,
+	name: string,
+	deadline: number,
+	reason: (error: unknown) => string,
+): Promise<T> {
 	let timer: NodeJS.Timeout | undefined;
 	const late = new Promise<never>((_, reject) => {
 		const left = Math.max(0, deadline - Date.now());
@@ -127,7 +116,7 @@ async function limited<T>(secure: Promise<T>, raw: Socket, name: string, deadlin
 	} catch (cause) {
 		raw.destroy();
 		const { code } = cause as NodeJS.ErrnoException;
-		throw Object.assign(new Error(`no TLS with ${name}: ${reasonOf(cause)}`), { code });
+		throw Object.assign(new Error(`no TLS with ${name}: ${reason(cause)}`), { code });
 	} finally {
 		clearTimeout(timer);
 		secure.catch(() => {});

@@ -1,6 +1,9 @@
 /** Names of image files come from outside, become paths, and must never lead out of the images folder. */
 import { MOST_NAME_BYTES } from './limits.js';
 
+/** CRIU writes it last, and only when everything else was written: a directory without it is no image. */
+export const LAST_IMAGE = 'inventory.img';
+
 /** Throws unless `name` is a plain file name. `who` sent it. */
 export function checkImageName(name: string, who: string): string {
 	const wrong = flaw(name);

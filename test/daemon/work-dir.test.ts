@@ -58,11 +58,11 @@ test('is refused by name where no folder can be', async () => {
 test('is refused by name where nothing can be made in it', () => {
 	const work = temporaryFolder();
 	chmodSync(work, 0o555);
-	const module = fileURLToPath(new URL('../../src/daemon/work-dir.ts', import.meta.url));
+	const module = fileURLToPath(new URL('../../src/options/directories.ts', import.meta.url));
 	// Root may write everywhere, so the check runs as somebody else: only after loading, which may need root.
-	const code = `import { checkWritable } from ${JSON.stringify(module)};
+	const code = `import { checkDirectory } from ${JSON.stringify(module)};
 		if (process.getuid() === 0) process.setuid(65534);
-		try { checkWritable(${JSON.stringify(work)}); } catch (error) { process.stdout.write(error.message); }`;
+		try { checkDirectory(${JSON.stringify(work)}, { what: 'the work dir', option: '--work-dir' }); } catch (error) { process.stdout.write(error.message); }`;
 	const { stdout, stderr } = spawnSync(
 		process.execPath,
 		['--import', 'tsx', '--input-type=module', '-e', code],

@@ -1,5 +1,6 @@
 /** Real pipes: Node's `stdio: 'pipe'` makes sockets, and the streamer treats those differently. */
-import { buffer, read as libcRead, write as libcWrite } from '../../src/libc/calls.js';
+import { buffer, fcntl, read as libcRead, write as libcWrite } from '../../src/libc/calls.js';
+import { F_GETFL, O_NONBLOCK } from '../../src/libc/constants.js';
 import { callError, EAGAIN, EINTR, must } from '../../src/libc/errno.js';
 import { bytesWaiting, makePipe, restoreFlags } from '../../src/libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
@@ -31,7 +32,8 @@ export class End {
 
 	/** Makes it one that a child may have: blocking, as the ends that a shell makes are. */
 	forChild(): number {
-		restoreFlags(this.fd, 0);
+		// What else the file was opened with (O_APPEND) stays.
+		restoreFlags(this.fd, fcntl(this.fd, F_GETFL, 0) & ~O_NONBLOCK);
 		return this.fd;
 	}
 }

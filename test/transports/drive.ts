@@ -6,7 +6,10 @@ import { type Options, readOptions } from '../../src/cli/options.js';
 import { buffer, read, write } from '../../src/libc/calls.js';
 import { callError, EAGAIN, EINTR } from '../../src/libc/errno.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
+import { checkOptions } from '../../src/options/check.js';
 import type { Shard } from '../../src/shards/shard.js';
+import type { LinkRequest } from '../../src/transports/handshake.js';
+import type { Way } from '../../src/transports/open.js';
 
 /** The options of a command line. */
 export function optionsOf(command: Command, given: Record<string, unknown>): Options {
@@ -18,6 +21,19 @@ export function optionsOf(command: Command, given: Record<string, unknown>): Opt
 		'progress-fd': '2',
 	};
 	return readOptions(command, { ...defaults, ...given });
+}
+
+/** How the stream of a command line travels, checked as a command does it. */
+export async function wayOf(command: Command, given: Record<string, unknown>): Promise<Way> {
+	const start = { socketName: undefined, activated: undefined, passesOn: false };
+	return (await checkOptions(optionsOf(command, given), start)).way;
+}
+
+/** The connections of a command line. */
+export async function linkOf(command: Command, given: Record<string, unknown>): Promise<LinkRequest> {
+	const way = await wayOf(command, given);
+	if (!('link' in way)) throw new Error('no --connect or --listen is given');
+	return way.link;
 }
 
 /** Writes all of `bytes` to a shard. */

@@ -6,19 +6,19 @@ import { readSync, writeFileSync } from 'node:fs';
 import type { Command } from '../../src/cli/definitions.js';
 import { UsageError } from '../../src/run/errors.js';
 import { openIncoming, openOutgoing } from '../../src/transports/open.js';
-import { optionsOf, readAll, writeAll } from './drive.js';
+import { readAll, wayOf, writeAll } from './drive.js';
 
 const [command, fds, progress = '2'] = process.argv.slice(2) as [Command, string?, string?];
 const result: { error?: string; usage?: boolean; names?: string[]; read?: string[] } = {};
 try {
-	const options = optionsOf(command, { 'shard-fds': fds || undefined, 'progress-fd': progress });
+	const way = await wayOf(command, { 'shard-fds': fds || undefined, 'progress-fd': progress });
 	if (command === 'capture') {
-		const { shards, received } = await openOutgoing(options);
+		const { shards, received } = await openOutgoing(way, {});
 		result.names = shards.map(({ name }) => name);
 		for (const shard of shards) await writeAll(shard, Buffer.from(`through ${shard.name}`));
 		await received();
 	} else {
-		const { shards, acknowledge } = await openIncoming(options);
+		const { shards, acknowledge } = await openIncoming(way, {});
 		result.names = shards.map(({ name }) => name);
 		result.read = (await Promise.all(shards.map(readAll))).map(String);
 		await acknowledge();

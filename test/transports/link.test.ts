@@ -6,28 +6,28 @@ import * as assert from 'uvu/assert';
 import { link } from '../../src/proto/messages.js';
 import type { Incoming, Outgoing } from '../../src/shards/shard.js';
 import { accepted, hello, type LinkSettings, VERSION } from '../../src/transports/handshake.js';
-import { type Limits, receiveOver, sendOver } from '../../src/transports/link.js';
+import { receiveOver, type Surroundings, sendOver } from '../../src/transports/link.js';
 import { Deframer, frame } from '../../src/wire/frame.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { failureOf, freePort, optionsOf, pattern, readAll, writeAll } from './drive.js';
+import { failureOf, freePort, linkOf, pattern, readAll, writeAll } from './drive.js';
 
 /** More than the buffers of both sides hold. */
 const BYTES = 9 << 20;
 /** Of a stranger's connection; long enough for a slow machine where it does not matter, as here it never ends a good one. */
-const PATIENT: Limits = { patienceMillis: 120_000, handshakeMillis: 120_000 };
+const PATIENT: Surroundings = { patienceMillis: 120_000, handshakeMillis: 120_000 };
 
 type Given = Record<string, unknown>;
 
-async function sender(given: Given, limits: Limits = {}): Promise<Outgoing> {
-	const outgoing = await sendOver(optionsOf('capture', given), { ...PATIENT, ...limits });
+async function sender(given: Given, limits: Surroundings = {}): Promise<Outgoing> {
+	const outgoing = await sendOver(await linkOf('capture', given), { ...PATIENT, ...limits });
 	afterwards(() => outgoing.close());
 	return outgoing;
 }
 
-async function receiver(given: Given, limits: Limits = {}): Promise<Incoming> {
-	const incoming = await receiveOver(optionsOf('extract', given), { ...PATIENT, ...limits });
+async function receiver(given: Given, limits: Surroundings = {}): Promise<Incoming> {
+	const incoming = await receiveOver(await linkOf('extract', given), { ...PATIENT, ...limits });
 	afterwards(() => incoming.close());
 	return incoming;
 }

@@ -7,15 +7,16 @@ import { connect as tlsConnect } from 'node:tls';
 import * as assert from 'uvu/assert';
 import type { Incoming, Outgoing } from '../../src/shards/shard.js';
 import { hello, type LinkSettings } from '../../src/transports/handshake.js';
-import { type Limits, receiveOver, sendOver } from '../../src/transports/link.js';
+import { receiveOver, type Surroundings, sendOver } from '../../src/transports/link.js';
 import { frame } from '../../src/wire/frame.js';
 import { afterwards, mark, unwind } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { failureOf, freePort, optionsOf, pattern, readAll, writeAll } from './drive.js';
+import { until } from '../support/until.js';
+import { failureOf, freePort, linkOf, pattern, readAll, writeAll } from './drive.js';
 
 const test = suite('TLS');
-const PATIENT: Limits = { patienceMillis: 120_000, handshakeMillis: 120_000 };
+const PATIENT: Surroundings = { patienceMillis: 120_000, handshakeMillis: 120_000 };
 
 type Given = Record<string, unknown>;
 
@@ -61,14 +62,14 @@ test.before(() => {
 });
 test.after(() => unwind(beforeAll));
 
-async function sender(given: Given, limits: Limits = {}): Promise<Outgoing> {
-	const outgoing = await sendOver(optionsOf('capture', given), { ...PATIENT, ...limits });
+async function sender(given: Given, limits: Surroundings = {}): Promise<Outgoing> {
+	const outgoing = await sendOver(await linkOf('capture', given), { ...PATIENT, ...limits });
 	afterwards(() => outgoing.close());
 	return outgoing;
 }
 
-async function receiver(given: Given, limits: Limits = {}): Promise<Incoming> {
-	const incoming = await receiveOver(optionsOf('extract', given), { ...PATIENT, ...limits });
+async function receiver(given: Given, limits: Surroundings = {}): Promise<Incoming> {
+	const incoming = await receiveOver(await linkOf('extract', given), { ...PATIENT, ...limits });
 	afterwards(() => incoming.close());
 	return incoming;
 }
@@ -151,6 +152,31 @@ for (const [what, given, reason] of refusedClients) {
 		assert.match(`${error.message} ${(error.cause as Error | undefined)?.message}`, reason);
 		const outgoing = await sender({ connect: [address], ...client() });
 		await carry(outgoing, await incoming);
+	});
+}
+
+const distrusts: [what: string, given: () => Given][] = [
+	['trusts nobody', () => pki.client],
+	['trusts another CA', () => ({ ...pki.client, 'tls-ca': pki.server['tls-cert'] })],
+];
+for (const [what, given] of distrusts) {
+	test(`a client that ${what} is told why, and so is the listener`, async () => {
+		const address = await tcp();
+		const warnings: string[] = [];
+		const incoming = receiver(
+			{ listen: [address], ...pki.server },
+			{ warn: (message) => warnings.push(message) },
+		);
+		assert.match(
+			(await failureOf(sender({ connect: [address], ...given() }))).message,
+			/its certificate is not trusted \(.*\): --tls-ca of this side has to be the CA that signed it$/,
+		);
+		await until('the warning', () => warnings.length > 0);
+		assert.match(
+			warnings[0]!,
+			/left in the middle of the handshake.* does not trust the certificate of this side/,
+		);
+		await endListener(address, incoming);
 	});
 }
 

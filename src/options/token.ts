@@ -12,7 +12,7 @@ export function readToken(path: string): Buffer {
 	try {
 		fd = openSync(path, 'r');
 	} catch (cause) {
-		throw new Error('--token-file cannot be read', { cause });
+		throw new Error(`--token-file cannot be read: ${path}`, { cause });
 	}
 	try {
 		const stat = fstatSync(fd);

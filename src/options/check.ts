@@ -1,0 +1,49 @@
+/**
+ * Everything about the options that can be known before CRIU or a stream is waited for, in one place: wrong usage first, then
+ * the state of the machine. What fails here leaves nothing behind, because nothing has been made yet.
+ */
+import type { Options } from '../cli/options.js';
+import type { LinkRequest } from '../transports/handshake.js';
+import type { Way } from '../transports/open.js';
+import { checkCriuFd, type HandedOver } from './criu-fd.js';
+import { checkExtFiles, checkWatchers } from './descriptors.js';
+import { checkDirectories } from './directories.js';
+import { checkShardFds } from './shard-fds.js';
+import { checkTogether, overNetwork } from './together.js';
+
+/** What the checks found out on their way. */
+export interface Checked {
+	/** How the stream travels. */
+	way: Way;
+	/** The socket for CRIU, where one was handed over. */
+	handedOver: HandedOver | undefined;
+}
+
+/** What a check has to know besides the options. */
+export interface Start {
+	/** Of the socket for CRIU in the work dir; undefined: the command needs none. */
+	socketName: string | undefined;
+	/** The socket that systemd handed over. */
+	activated: number | undefined;
+	/** Another process will do the work, and check once more. */
+	passesOn: boolean;
+}
+
+/** Throws UsageError about wrong usage (exit status 2), and other errors about what is wrong with the machine (1). */
+export async function checkOptions(options: Options, start: Start): Promise<Checked> {
+	checkTogether(options);
+	checkWatchers(options);
+	checkExtFiles(options);
+	const handedOver = checkCriuFd(options, start.activated);
+	const way = overNetwork(options)
+		? { link: await connections(options, start) }
+		: { fds: checkShardFds(options) };
+	checkDirectories(options, start.socketName, handedOver !== undefined);
+	return { way, handedOver };
+}
+
+/** Loaded where there are any: the application may be waiting while modules load. */
+async function connections(options: Options, { passesOn }: Start): Promise<LinkRequest> {
+	const { checkConnections } = await import('./connections.js');
+	return await checkConnections(options, passesOn);
+}

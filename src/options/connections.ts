@@ -1,0 +1,51 @@
+/** What --connect or --listen asks for: addresses, and the files with secrets, read once. */
+import { statSync } from 'node:fs';
+import type { Options } from '../cli/options.js';
+import { parseAddress } from '../transports/address.js';
+import type { LinkRequest } from '../transports/handshake.js';
+import type { TlsFiles } from '../transports/tls.js';
+import { readToken } from './token.js';
+
+/** A host that says nothing for so long counts as gone, where --stall-timeout says nothing else. */
+const STALL_MILLIS = 60_000;
+
+/**
+ * The connections of the command. Throws UsageError about addresses that are none, other errors about files. With `passesOn`
+ * another process reads the files once more: what can be read once only, as a shell's <(command), is left to it.
+ */
+export async function checkConnections(options: Options, passesOn: boolean): Promise<LinkRequest> {
+	const { listen, connect, tokenFile, stallTimeout } = options;
+	const listens = listen.length > 0;
+	const option = listens ? '--listen' : '--connect';
+	const texts = listens ? listen : connect;
+	const readable = (path: string | undefined): path is string =>
+		path !== undefined && !(passesOn && readsOnce(path));
+	return {
+		listens,
+		addresses: texts.map((text) => parseAddress(option, text)),
+		shards: texts.length * options.shards,
+		sends: options.command === 'capture',
+		token: readable(tokenFile) ? readToken(tokenFile) : undefined,
+		tls: await readTls(options, readable),
+		stallMillis: stallTimeout ?? STALL_MILLIS,
+	};
+}
+
+async function readTls(
+	options: Options,
+	readable: (path: string | undefined) => boolean,
+): Promise<TlsFiles | undefined> {
+	const given = [options.tlsCert, options.tlsKey, options.tlsCa].filter((path) => path !== undefined);
+	if (!given.length || !given.every(readable)) return undefined;
+	// Node's TLS takes its time to load.
+	const { readTlsFiles } = await import('./tls-files.js');
+	return readTlsFiles(options);
+}
+
+function readsOnce(path: string): boolean {
+	try {
+		return !statSync(path).isFile();
+	} catch {
+		return false;
+	}
+}

@@ -1,0 +1,140 @@
+/**
+ * Directories and files that the command will make or write to. Nothing is made here that stays: a command that cannot do its
+ * work leaves no trace, and one that can makes them when everything else is known to be right.
+ */
+import { closeSync, existsSync, lstatSync, openSync, type Stats, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { Options } from '../cli/options.js';
+import { O_APPEND, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR, O_TMPFILE, O_WRONLY } from '../libc/constants.js';
+import { errnoOf, errnoText } from '../libc/errno.js';
+import { refuseInUse } from '../libc/unix-socket.js';
+import { leaves, remove } from '../run/leftovers.js';
+import { refusePidfile } from './pidfile.js';
+import { writesFiles } from './together.js';
+
+/** What the kernel says of a directory in which this process may make no file, or in which there is no room for one. */
+const REFUSALS = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT']);
+
+/** What it says where the file system has no files without names. */
+const NO_UNNAMED = new Set(['EOPNOTSUPP', 'ENOTSUP', 'EISDIR']);
+
+/** How a message calls a directory, and the option that chooses another one. */
+interface Named {
+	what: string;
+	option: string;
+}
+
+/** The directory of the sockets; --images-dir where that stands for it. */
+export function workDirName({ workDir, imagesDir }: Options): Named {
+	return workDir === imagesDir
+		? { what: 'the images dir', option: '--images-dir' }
+		: { what: 'the work dir', option: '--work-dir' };
+}
+
+/**
+ * Throws where the files of the command cannot be made: images, sockets (that for CRIU is `socketName`, unless one was `handedOver`;
+ * undefined: none is needed), the pidfile, the log file, the spool.
+ */
+export function checkDirectories(
+	options: Options,
+	socketName: string | undefined,
+	handedOver: boolean,
+): void {
+	const { imagesDir, spool, pidfile, logFile } = options;
+	const workDir = resolve(options.workDir);
+	if (writesFiles(options)) checkDirectory(imagesDir!, { what: 'the images dir', option: '--images-dir' });
+	// The action script asks on a socket there, also where CRIU's own socket was handed over.
+	checkDirectory(workDir, workDirName(options), socketName !== undefined);
+	if (socketName !== undefined && !handedOver) refuseInUse(join(workDir, socketName), 'table');
+	if (spool !== undefined) checkSpool(spool);
+	if (pidfile !== undefined) {
+		const path = resolve(workDir, pidfile);
+		refusePidfile(path);
+		checkParent(path, workDir, `cannot write the pidfile ${path}`);
+	}
+	if (logFile !== undefined) checkLogFile(resolve(workDir, logFile), workDir);
+}
+
+/** Throws unless the directory at `path` is there or can be made, and with `writable` unless files can be made in it. */
+export function checkDirectory(path: string, { what, option }: Named, writable = true): void {
+	const directory = resolve(path);
+	const { at, stat } = nearest(directory, what, option);
+	if (!stat.isDirectory()) throw new Error(`${what} ${directory} is not a folder: choose another ${option}`);
+	if (at === directory && !writable) return;
+	const errno = probe(at);
+	if (errno === undefined) return;
+	const cannot =
+		at === directory ? `cannot write in ${what} ${directory}` : `cannot make ${what} ${directory}`;
+	throw new Error(`${cannot}: ${errnoText(errno)}; choose another ${option}`);
+}
+
+/** What is at `path`, or else the closest directory above it: there the first directory would be made. */
+function nearest(path: string, what: string, option: string): { at: string; stat: Stats } {
+	for (let at = path; ; at = dirname(at)) {
+		try {
+			// A link to nothing is in the way of a directory.
+			const stat = statSync(at, { throwIfNoEntry: false }) ?? lstatSync(at, { throwIfNoEntry: false });
+			if (stat) return { at, stat };
+		} catch (error) {
+			const { code } = error as NodeJS.ErrnoException;
+			// Below a file: the file itself is found next.
+			if (code === 'ENOTDIR') continue;
+			throw new Error(`cannot make ${what} ${path}: ${errnoText(errnoOf(error))}; choose another ${option}`);
+		}
+	}
+}
+
+/** Why no file can be made in `directory`, as an errno; undefined where one can. */
+function probe(directory: string): number | undefined {
+	try {
+		// A file without a name leaves nothing behind. access(2) would ask for the real user, without its capabilities.
+		closeSync(openSync(directory, O_WRONLY | O_TMPFILE, 0o600));
+		return undefined;
+	} catch (error) {
+		if (REFUSALS.has((error as NodeJS.ErrnoException).code!)) return errnoOf(error);
+	}
+	// Not every file system has files without names: for the moment one has a name.
+	const path = join(directory, `.criu-image-streamer.${process.pid}`);
+	try {
+		leaves(path);
+		closeSync(openSync(path, O_WRONLY | O_CREAT | O_EXCL, 0o600));
+		return undefined;
+	} catch (error) {
+		return errnoOf(error);
+	} finally {
+		remove(path);
+	}
+}
+
+/** What is read again and again must not have a name: a file that is left behind there would fill the disk. */
+function checkSpool(spool: string): void {
+	try {
+		closeSync(openSync(spool, O_RDWR | O_TMPFILE, 0o600));
+	} catch (error) {
+		const { code } = error as NodeJS.ErrnoException;
+		const why = NO_UNNAMED.has(code!) ? 'its file system has none' : errnoText(errnoOf(error));
+		throw new Error(
+			`cannot make an unnamed file in --spool ${spool}: ${why}; choose a directory of a local disk that this process may write to`,
+		);
+	}
+}
+
+/** Throws where no file can be made at `path`: in the work dir, which may be made yet, or in a directory that is there. */
+function checkParent(path: string, workDir: string, cannot: string): void {
+	const directory = dirname(path);
+	if (directory === workDir && !existsSync(directory)) return;
+	const errno = probe(directory);
+	if (errno !== undefined) throw new Error(`${cannot}: ${errnoText(errno)}`);
+}
+
+function checkLogFile(path: string, workDir: string): void {
+	const cannot = `cannot open the log file ${path}`;
+	try {
+		// Of a FIFO without a reader the open fails rather than waits.
+		closeSync(openSync(path, O_WRONLY | O_APPEND | O_NONBLOCK));
+	} catch (error) {
+		const { code } = error as NodeJS.ErrnoException;
+		if (code !== 'ENOENT') throw new Error(`${cannot}: ${errnoText(errnoOf(error))}`);
+		checkParent(path, workDir, cannot);
+	}
+}
