@@ -10,8 +10,8 @@ import { promisify } from 'node:util';
 import { linkat, pwrite, splice, syncfs } from '../libc/calls.js';
 import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EEXIST, EINTR } from '../libc/errno.js';
+import { raiseFileLimit } from '../libc/file-limit.js';
 import { makeFolder } from '../libc/make-folder.js';
-import { raiseFileLimit } from '../libc/pipes.js';
 import { gone, leaves, remove } from '../run/leftovers.js';
 import type { FileWriter, Store } from './store.js';
 

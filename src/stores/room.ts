@@ -1,10 +1,12 @@
 /**
  * Where the next part of a large file goes: into a pipe, which costs nothing, as long as there are descriptors and the kernel
- * grants large ones; then into memory; and past --memory-limit, or where memory is short, into --spool.
+ * grants large ones; then into memory; and past --memory-limit, or where memory is short, into --spool. Memory and the spool
+ * are one file each for the whole image.
  */
-import { raiseFileLimit } from '../libc/pipes.js';
+import { raiseFileLimit } from '../libc/file-limit.js';
 import type { Log } from '../report/log.js';
-import { parkInFolder, parkInMemory } from './file-segment.js';
+import { Arena } from './arena.js';
+import { FileSegment } from './file-segment.js';
 import { FreeMemory } from './free-memory.js';
 import { parkInPipe } from './pipe-segment.js';
 import type { Segment } from './segment.js';
@@ -33,6 +35,8 @@ export class Room {
 	#held = 0;
 	#looked = 0;
 	#spooling = false;
+	#memoryFile: Arena | undefined;
+	#spool: Arena | undefined;
 	readonly #memory = new FreeMemory();
 	/** A small control group has less than {@link LEAST_FREE} to begin with: then half of it is for the image. */
 	readonly #leastFree = Math.min(LEAST_FREE, this.#memory.bytes() / 2);
@@ -43,7 +47,7 @@ export class Room {
 
 	/** A segment for what comes next. Throws where there is no room left. */
 	next(): Segment {
-		if (this.#spooling) return parkInFolder(this.options.spool!);
+		if (this.#spooling) return this.#range((this.#spool ??= Arena.inFolder(this.options.spool!)));
 		if (!this.#pipesEnded) {
 			const parked = this.#pipes < this.#fds ? parkInPipe() : 'there are no descriptors left';
 			if (typeof parked === 'object') {
@@ -56,7 +60,11 @@ export class Room {
 				`${typeof parked === 'string' ? parked : why}: the image goes on in memory files`,
 			);
 		}
-		return parkInMemory();
+		return this.#range((this.#memoryFile ??= Arena.inMemory()));
+	}
+
+	#range(arena: Arena): Segment {
+		return new FileSegment(arena, this.options.keep);
 	}
 
 	/** So many bytes of what {@link took} counted are not held any more: those of a segment that was closed, for one. */
@@ -77,6 +85,12 @@ export class Room {
 		this.options.log.info(`${full}: the rest goes to ${this.options.spool}`);
 		this.#spooling = true;
 		return true;
+	}
+
+	/** Lets go of the files that segments were in; those in pipes are closed by their owners. */
+	close(): void {
+		this.#memoryFile?.close();
+		this.#spool?.close();
 	}
 
 	#isFull(): string | undefined {
