@@ -85,7 +85,8 @@ for (const [what, args] of ways) {
 test('an extract to disk of more files at once than may be open: an error that names the limit', async () => {
 	const folder = join(temporaryFolder(), 'images');
 	const { process, shards } = startExtract({ program: limited(128), imagesDir: folder, command: 'extract' });
-	await shards[0]!.end(imageOf(FILES)).catch(() => {});
+	const begun = Array.from({ length: 200 }, (_, i) => [file(name(i)), data(content(i, BYTES))]);
+	await shards[0]!.end(streamOf(...begun.flat())).catch(() => {});
 	assert.match(await process.ends(1), /EMFILE.*may have 128 files open: .*ulimit -n/);
 	assert.equal(namesIn(folder), []);
 });
