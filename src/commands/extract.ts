@@ -91,7 +91,8 @@ async function replay(options: Options, session: Session): Promise<void> {
 		control.criuSocketReady();
 		await session.ready();
 		progress.socketInit();
-		await serve({ criu, files: store.files, clients: options.criuClients });
+		const warn = (message: string) => session.log.warn(message);
+		await serve({ criu, files: store.files, clients: options.criuClients, warn });
 	} catch (error) {
 		control.fail(describeError(error));
 		throw error;

@@ -46,7 +46,7 @@ export function criuOrSkip(suite: 'sid' | 'experimental' = 'sid'): string {
 }
 
 /** The path of an application from programs/, compiled at its first use; skips the test where there is no compiler. */
-export function program(name: 'threads' | 'tree' | 'listener' | 'generations'): string {
+export function program(name: 'threads' | 'tree' | 'listener' | 'generations' | 'hugetlb'): string {
 	const path = join(tools, name);
 	if (existsSync(path)) return path;
 	const source = fileURLToPath(new URL(`programs/${name}.c`, import.meta.url));
