@@ -47,6 +47,8 @@ test('a restore from the stream fails, with the reason and what to do; from file
 	assert.not.match(serve.messages(), /--keep/);
 	await until('the end of criu', () => criu.code !== undefined);
 	assert.is.not(criu.code, 0);
+	// What the failed restore has made has its pid for a moment longer.
+	await application.gone();
 
 	await scene.shell('criu-image-streamer extract -D files < image').ends();
 	await scene.run('restore', 'files', '-d');
