@@ -14,10 +14,11 @@ import { barred } from './control/barred.js';
 import { controlSocketName, type Role } from './control/paths.js';
 import { commandLineOf, criuArguments, criuCommand } from './criu/command-line.js';
 import { describeError } from './run/errors.js';
+import { MOST_TIMER_SECONDS } from './run/timers.js';
 
 const DEFAULT_SECONDS = 600;
-/** setTimeout counts milliseconds in 31 bits. */
-const MOST_SECONDS = 2_000_000;
+/** Timers count whole milliseconds. */
+const LEAST_SECONDS = 0.001;
 /** How soon a streamer that starts is noticed. */
 const LOOK_MILLIS = 20;
 /** How soon the death of CRIU is noticed. */
@@ -62,8 +63,10 @@ function enter(imageDir: string): string {
 
 function timeout(text: string | undefined): number {
 	const seconds = text ? Number(text) : DEFAULT_SECONDS;
-	if (!(seconds > 0 && seconds <= MOST_SECONDS)) {
-		throw new Error(`CRIU_STREAMER_TIMEOUT=${text} is no number of seconds up to ${MOST_SECONDS}`);
+	if (!(seconds >= LEAST_SECONDS && seconds <= MOST_TIMER_SECONDS)) {
+		throw new Error(
+			`CRIU_STREAMER_TIMEOUT=${text} is no number of seconds from ${LEAST_SECONDS} to ${MOST_TIMER_SECONDS}`,
+		);
 	}
 	return seconds;
 }

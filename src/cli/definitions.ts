@@ -81,7 +81,7 @@ export const definitions: Record<string, Definition> = {
 		group: main,
 		only: readers,
 		default: '1',
-		describe: 'How many times CRIU connects before the command ends',
+		describe: 'How many times CRIU connects before the command ends, 1 to 1000000',
 	},
 	spool: {
 		type: 'string',
@@ -113,7 +113,7 @@ export const definitions: Record<string, Definition> = {
 		group: network,
 		describe: 'Wait there for the other side to connect',
 	},
-	shards: { type: 'string', group: network, default: '1', describe: 'Connections per address' },
+	shards: { type: 'string', group: network, default: '1', describe: 'Connections per address, 1 to 32' },
 	'token-file': { type: 'string', group: network, describe: 'File with a secret that both sides share' },
 	'tls-cert': { type: 'string', group: network, describe: 'TLS: certificate of this side (PEM)' },
 	'tls-key': { type: 'string', group: network, describe: 'TLS: its key (PEM)' },
@@ -125,7 +125,8 @@ export const definitions: Record<string, Definition> = {
 	'stall-timeout': {
 		type: 'string',
 		group: network,
-		describe: 'Seconds of silence that count as failure; 0 never [default: 60 for sockets, 0 for pipes]',
+		describe:
+			'Seconds of silence that count as failure, up to 2147483; 0 never [default: 60 for sockets, 0 for pipes]',
 	},
 	'criu-fd': {
 		type: 'string',

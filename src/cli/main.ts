@@ -22,11 +22,23 @@ export async function main(args: string[]): Promise<number> {
 	} catch (error) {
 		const usage = error instanceof UsageError;
 		const { flushLines, linesTo, sayLine } = await import('../report/log.js');
-		sayLine(describeError(error));
+		const text = describeError(error);
+		sayLine(tooManyFiles(error) && !text.includes('ulimit') ? `${text}: ${await limitHint()}` : text);
 		if (usage) linesTo(2).write(`Try '${PROGRAM} --help'.\n`);
 		await flushLines();
 		return usage ? 2 : 1;
 	}
+}
+
+/** Node says that too many files are open, and neither how many may be nor how to get more. */
+function tooManyFiles(error: unknown): boolean {
+	if (!(error instanceof Error)) return false;
+	return (error as NodeJS.ErrnoException).code === 'EMFILE' || tooManyFiles(error.cause);
+}
+
+async function limitHint(): Promise<string> {
+	const { fileLimitHint } = await import('../libc/file-limit.js');
+	return fileLimitHint();
 }
 
 /** Only what the command needs: the application waits while modules load. */

@@ -58,6 +58,9 @@ export interface Options {
 	displayStats: boolean;
 }
 
+/** Of CRIU: one after another they would take weeks. */
+const MOST_CLIENTS = 1_000_000;
+
 type Raw = Record<string, unknown>;
 
 /** The options of a parsed command line. Throws {@link UsageError} about values that cannot be read. */
@@ -83,13 +86,13 @@ export function readOptions(command: Command, raw: Raw): Options {
 		zeroCopy: string('zero-copy') as Options['zeroCopy'],
 		allowIncomplete: raw['allow-incomplete'] === true,
 		keep: raw.keep === true,
-		criuClients: count('criu-clients', string('criu-clients')!, 1_000_000),
+		criuClients: count('criu-clients', string('criu-clients')!, MOST_CLIENTS, 'connections'),
 		spool: string('spool'),
 		memoryLimit: optional('memory-limit', string('memory-limit'), bytes),
 		overwrite: raw.overwrite === true,
 		connect: list('connect'),
 		listen: list('listen'),
-		shards: count('shards', string('shards')!, MOST_SHARDS),
+		shards: count('shards', string('shards')!, MOST_SHARDS, 'connections'),
 		tokenFile: string('token-file'),
 		tlsCert: string('tls-cert'),
 		tlsKey: string('tls-key'),

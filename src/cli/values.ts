@@ -1,5 +1,6 @@
 /** Values of options: from the words of a command line to what they mean. Each throws {@link UsageError}. */
 import { UsageError } from '../run/errors.js';
+import { MOST_TIMER_SECONDS } from '../run/timers.js';
 import { checkImageName } from '../wire/image-name.js';
 
 /** A file of the user's that is woven into the image, or streamed out of it. */
@@ -31,17 +32,21 @@ export function optional<T>(
 	return value === undefined ? undefined : read(name, value);
 }
 
+/** The kernel counts them in an int. */
+const MOST_DESCRIPTOR = 0x7fffffff;
+
 export function descriptor(name: string, value: string): number {
 	const fd = Number(value);
-	if (!/^\d+$/.test(value) || fd > 0x7fffffff)
-		throw new UsageError(`--${name}: ${value} is no file descriptor`);
+	if (!/^\d+$/.test(value) || fd > MOST_DESCRIPTOR)
+		throw new UsageError(`--${name}: ${value} is no file descriptor, a number from 0 to ${MOST_DESCRIPTOR}`);
 	return fd;
 }
 
-export function count(name: string, value: string, most: number): number {
+/** `unit` is what is counted, in the plural. */
+export function count(name: string, value: string, most: number, unit: string): number {
 	const number = Number(value);
 	if (!/^\d+$/.test(value) || number < 1 || number > most) {
-		throw new UsageError(`--${name}: ${value} is no number from 1 to ${most}`);
+		throw new UsageError(`--${name}: ${value} is no number of ${unit} from 1 to ${most}`);
 	}
 	return number;
 }
@@ -51,17 +56,27 @@ export function level(value: string): number {
 	return Number(value);
 }
 
+/** Milliseconds, from a number of seconds. What is no whole millisecond would be taken for 0, which means never. */
 export function millis(name: string, value: string): number {
-	if (!/^\d+(\.\d+)?$/.test(value)) throw new UsageError(`--${name}: ${value} is no number of seconds`);
-	return Math.round(Number(value) * 1000);
+	const seconds = Number(value);
+	const result = Math.round(seconds * 1000);
+	if (!/^\d+(\.\d+)?$/.test(value) || seconds > MOST_TIMER_SECONDS || (seconds > 0 && result === 0)) {
+		throw new UsageError(
+			`--${name}: ${value} is no number of seconds: 0 (never), or 0.001 to ${MOST_TIMER_SECONDS}`,
+		);
+	}
+	return result;
 }
+
+/** Of what a double counts without a gap. */
+const MOST_BYTES = Number.MAX_SAFE_INTEGER;
 
 export function bytes(name: string, value: string): number {
 	const parts = /^(\d+)([kmgt]?)(i?b)?$/i.exec(value);
 	const exponent = ' kmgt'.indexOf(parts?.[2]?.toLowerCase() || ' ');
 	const result = Number(parts?.[1]) * 1024 ** exponent;
-	if (!parts || !Number.isSafeInteger(result))
-		throw new UsageError(`--${name}: ${value} is no size, as 512M or 4G`);
+	if (!parts || result > MOST_BYTES)
+		throw new UsageError(`--${name}: ${value} is no size from 0 to ${MOST_BYTES} bytes, as 512M or 4G`);
 	return result;
 }
 

@@ -99,7 +99,8 @@ async function replay(options: Options, session: Session): Promise<void> {
 		control.criuSocketReady();
 		await session.ready();
 		progress.socketInit();
-		await serve({ criu, files: store.files });
+		const warn = (message: string) => session.log.warn(message);
+		await serve({ criu, files: store.files, warn });
 	} catch (error) {
 		control.fail(describeError(error));
 		throw error;

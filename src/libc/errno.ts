@@ -6,6 +6,7 @@
  */
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
+import { fileLimitHint } from './file-limit.js';
 
 export const { EAGAIN, EINTR, EPIPE, ECONNRESET, EBADF, EINVAL, ENOMEM, EMFILE, ENFILE, ENOSPC, EPERM } =
 	constants.errno;
@@ -22,10 +23,12 @@ export const {
 	EPROTOTYPE,
 } = constants.errno;
 
-/** The words for `errno` (positive or negative): "no space left on device (ENOSPC)". */
+/** The words for `errno` (positive or negative): "no space left on device (ENOSPC)"; with the cure where there is but one. */
 export function errnoText(errno: number): string {
-	const known = getSystemErrorMap().get(-Math.abs(errno));
-	return known ? `${known[1]} (${known[0]})` : `error ${Math.abs(errno)}`;
+	const number = Math.abs(errno);
+	const known = getSystemErrorMap().get(-number);
+	const text = known ? `${known[1]} (${known[0]})` : `error ${number}`;
+	return number === EMFILE ? `${text}: ${fileLimitHint()}` : text;
 }
 
 /** The errno of what Node's own calls throw, for {@link errnoText}. */

@@ -1,5 +1,5 @@
 /** Pipes: made, measured, enlarged. */
-import { fcntl, getrlimit, ioctl, pipe2, setrlimit } from './calls.js';
+import { fcntl, ioctl, pipe2 } from './calls.js';
 import {
 	F_GETFL,
 	F_GETPIPE_SZ,
@@ -9,7 +9,6 @@ import {
 	O_CLOEXEC,
 	O_NONBLOCK,
 	PAGE,
-	RLIMIT_NOFILE,
 } from './constants.js';
 import { EBADF, must } from './errno.js';
 
@@ -77,18 +76,6 @@ export function setNonBlocking(fd: number): number {
 /** Undoes {@link setNonBlocking}. */
 export function restoreFlags(fd: number, flags: number): void {
 	if (!(flags & O_NONBLOCK)) fcntl(fd, F_SETFL, flags);
-}
-
-/** Raises this process's limit on open files as far as it may by itself; returns how many it may have. */
-export function raiseFileLimit(): number {
-	const limits = new BigUint64Array(new ArrayBuffer(16));
-	if (getrlimit(RLIMIT_NOFILE, limits) < 0) return 1024;
-	if (limits[0]! < limits[1]!) {
-		limits[0] = limits[1]!;
-		setrlimit(RLIMIT_NOFILE, limits);
-		getrlimit(RLIMIT_NOFILE, limits);
-	}
-	return Number(limits[0]!);
 }
 
 /** Pages that `bytes` fill. */

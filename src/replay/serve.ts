@@ -14,12 +14,15 @@ import { EPOLLOUT, poller } from '../libc/poller.js';
 import { Stop } from '../run/stop.js';
 import { turn } from '../run/turn.js';
 import type { Cursor } from '../stores/cursor.js';
-import type { HeldFile } from '../stores/held.js';
+import type { HeldFile, LargeFile } from '../stores/held.js';
+import { askedAgain } from './preadv.js';
 
 export interface ServeJob {
 	/** CRIUs connect at once or one after another. */
 	criu: CriuSocket;
 	files: ReadonlyMap<string, HeldFile>;
+	/** Told what a CRIU will probably fail of. */
+	warn?: (message: string) => void;
 }
 
 /** While CRIU empties its pipe, in microseconds. */
@@ -33,7 +36,7 @@ export async function serve(job: ServeJob): Promise<void> {
 	try {
 		for (let i = 0; i < job.criu.clients; i++) {
 			const criu = await Promise.race([job.criu.accept(stop), stop.failed]);
-			const client = new Client(criu, job.files, stop);
+			const client = new Client(criu, job.files, stop, job.warn);
 			clients.push(client);
 			served.push(client.serve().catch((error) => stop.fail(error)));
 		}
@@ -49,11 +52,14 @@ export async function serve(job: ServeJob): Promise<void> {
 /** One CRIU. */
 class Client {
 	readonly #sending = new Set<Promise<void>>();
+	/** Large files that it asked for. */
+	readonly #opened = new Set<string>();
 
 	constructor(
 		readonly criu: CriuConnection,
 		readonly files: ReadonlyMap<string, HeldFile>,
 		readonly stop: Stop,
+		readonly warn: ServeJob['warn'],
 	) {}
 
 	async serve(): Promise<void> {
@@ -64,7 +70,7 @@ class Client {
 			asked++;
 			const file = this.files.get(name);
 			// What cannot be served is an error before CRIU is told that it is there.
-			const cursor = file?.kind === 'large' ? file.file.open() : undefined;
+			const cursor = file?.kind === 'large' ? this.#open(file.file) : undefined;
 			await this.criu.reply(file !== undefined);
 			if (file) this.#send(name, file, cursor, await this.criu.pipe(name));
 		}
@@ -76,6 +82,15 @@ class Client {
 	async end(): Promise<void> {
 		await Promise.allSettled(this.#sending);
 		this.criu.close();
+	}
+
+	/** With --keep it is served again, to whoever may want that; CRIU will not be able to use it. */
+	#open(file: LargeFile): Cursor {
+		const again = this.#opened.has(file.name) ? askedAgain(file.name) : undefined;
+		this.#opened.add(file.name);
+		if (again && !file.room.options.keep) throw new Error(again);
+		if (again) this.warn?.(again);
+		return file.open();
 	}
 
 	#send(name: string, file: HeldFile, cursor: Cursor | undefined, pipe: number): void {

@@ -48,6 +48,8 @@ export class HeldStore implements Store {
 
 	/** Lets go of everything that nobody took. */
 	close(): void {
+		// First: there is no need to give back part after part of a file that goes as a whole.
+		this.#room.close();
 		for (const held of this.files.values()) if (held.kind === 'large') held.file.close();
 		this.files.clear();
 	}

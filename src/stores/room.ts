@@ -1,18 +1,20 @@
 /**
  * Where the next part of a large file goes: into a pipe, which costs nothing, as long as there are descriptors and the kernel
- * grants large ones; then into memory; and past --memory-limit, or where memory is short, into --spool.
+ * grants large ones; then into memory; and past --memory-limit, or where memory is short, into --spool. Memory and the spool
+ * are one file each for the whole image.
  */
-import { readFileSync } from 'node:fs';
-import { raiseFileLimit } from '../libc/pipes.js';
+import { raiseFileLimit } from '../libc/file-limit.js';
 import type { Log } from '../report/log.js';
-import { parkInFolder, parkInMemory } from './file-segment.js';
+import { Arena } from './arena.js';
+import { FileSegment } from './file-segment.js';
+import { FreeMemory } from './free-memory.js';
 import { parkInPipe } from './pipe-segment.js';
 import type { Segment } from './segment.js';
 
 /** Descriptors left for everything but parked pipes: sockets, shards, CRIU's pipes, libraries. */
 const SPARE_FDS = 1024;
-/** Between two looks at the machine's memory. */
-const LOOK_BYTES = 64 << 20;
+/** Between two looks at how much memory is free: a control group may allow little more than that. */
+const LOOK_BYTES = 16 << 20;
 /** What has to stay free, so that CRIU and the application that comes back have a start. */
 const LEAST_FREE = 128 << 20;
 
@@ -33,6 +35,11 @@ export class Room {
 	#held = 0;
 	#looked = 0;
 	#spooling = false;
+	#memoryFile: Arena | undefined;
+	#spool: Arena | undefined;
+	readonly #memory = new FreeMemory();
+	/** A small control group has less than {@link LEAST_FREE} to begin with: then half of it is for the image. */
+	readonly #leastFree = Math.min(LEAST_FREE, this.#memory.bytes() / 2);
 
 	constructor(readonly options: RoomOptions) {
 		this.#pipesEnded = options.keep;
@@ -40,7 +47,7 @@ export class Room {
 
 	/** A segment for what comes next. Throws where there is no room left. */
 	next(): Segment {
-		if (this.#spooling) return parkInFolder(this.options.spool!);
+		if (this.#spooling) return this.#range((this.#spool ??= Arena.inFolder(this.options.spool!)));
 		if (!this.#pipesEnded) {
 			const parked = this.#pipes < this.#fds ? parkInPipe() : 'there are no descriptors left';
 			if (typeof parked === 'object') {
@@ -53,7 +60,11 @@ export class Room {
 				`${typeof parked === 'string' ? parked : why}: the image goes on in memory files`,
 			);
 		}
-		return parkInMemory();
+		return this.#range((this.#memoryFile ??= Arena.inMemory()));
+	}
+
+	#range(arena: Arena): Segment {
+		return new FileSegment(arena, this.options.keep);
 	}
 
 	/** So many bytes of what {@link took} counted are not held any more: those of a segment that was closed, for one. */
@@ -76,6 +87,12 @@ export class Room {
 		return true;
 	}
 
+	/** Lets go of the files that segments were in; those in pipes are closed by their owners. */
+	close(): void {
+		this.#memoryFile?.close();
+		this.#spool?.close();
+	}
+
 	#isFull(): string | undefined {
 		const { memoryLimit } = this.options;
 		if (memoryLimit !== undefined && this.#held > memoryLimit) {
@@ -83,26 +100,9 @@ export class Room {
 		}
 		if (this.#held - this.#looked < LOOK_BYTES) return undefined;
 		this.#looked = this.#held;
-		const free = freeMemory();
-		return free < LEAST_FREE
-			? `memory is short: ${free >> 20} MiB are free, and ${Math.round(this.#held / 2 ** 20)} MiB of the image are held`
-			: undefined;
-	}
-}
-
-/** Bytes that this process can still get, from the machine and from its control group. */
-export function freeMemory(): number {
-	const available = /^MemAvailable: +(\d+) kB$/m.exec(readFileSync('/proc/meminfo', 'utf8'));
-	return Math.min(available ? Number(available[1]) * 1024 : Number.POSITIVE_INFINITY, freeInGroup());
-}
-
-function freeInGroup(): number {
-	try {
-		const path = /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1];
-		const value = (name: string) => Number(readFileSync(`/sys/fs/cgroup${path}/${name}`, 'utf8'));
-		const free = value('memory.max') - value('memory.current');
-		return Number.isNaN(free) ? Number.POSITIVE_INFINITY : free;
-	} catch {
-		return Number.POSITIVE_INFINITY;
+		const free = this.#memory.bytes();
+		if (free > this.#leastFree) return undefined;
+		const held = Math.round(this.#held / 2 ** 20);
+		return `memory is short: ${Math.floor(free / 2 ** 20)} MiB are free, and ${held} MiB of the image are held`;
 	}
 }

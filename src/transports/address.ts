@@ -14,6 +14,9 @@ export type Address =
 /** Who is meant when no host is named: nobody else should reach a listener that did not ask for it. */
 const LOOPBACK = '127.0.0.1';
 
+/** The number of a network interface has 32 bits. */
+const MOST_SCOPE = 0xffffffff;
+
 /** Reads what --connect or --listen (`option`) was given. Throws {@link UsageError}. */
 export function parseAddress(option: string, text: string): Address {
 	const refuse = (why: string) =>
@@ -26,6 +29,8 @@ export function parseAddress(option: string, text: string): Address {
 		const port = Number(digits);
 		if (port < 1 || port > 65535) throw refuse('no port from 1 to 65535');
 		if (ipv6 !== undefined && !isIPv6(ipv6)) throw refuse('no IPv6 address');
+		if (Number(/%(\d+)$/.exec(ipv6 ?? '')?.[1] ?? 0) > MOST_SCOPE)
+			throw refuse(`no interface from 0 to ${MOST_SCOPE}`);
 		return { kind: 'tcp', text, host: ipv6 || name || LOOPBACK, port };
 	}
 	const path = /^unix:(.+)$/s.exec(text)?.[1];
@@ -38,7 +43,8 @@ export function parseAddress(option: string, text: string): Address {
 		const [, name, digits] = vsock;
 		const cid = name === 'any' ? VMADDR_CID_ANY : name ? Number(name) : VMADDR_CID_LOCAL;
 		const port = Number(digits);
-		if (cid > VMADDR_CID_ANY || port >= VMADDR_CID_ANY) throw refuse('no number of 32 bits');
+		if (cid > VMADDR_CID_ANY || port >= VMADDR_CID_ANY)
+			throw refuse(`no cid from 0 to ${VMADDR_CID_ANY} with a port from 0 to ${VMADDR_CID_ANY - 1}`);
 		return { kind: 'vsock', text, cid, port };
 	}
 	throw refuse('no address that is known');

@@ -4,6 +4,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { link } from '../proto/messages.js';
+import { MOST_TIMER_SECONDS } from '../run/timers.js';
 import type { Address } from './address.js';
 import type { TlsFiles } from './tls.js';
 import type { Wire } from './wire.js';
@@ -14,6 +15,9 @@ export const VERSION = 1;
 export const STREAM_BYTES = 16;
 /** A client that connects and says nothing for so long is no client of ours. */
 export const HANDSHAKE_MILLIS = 10_000;
+
+/** Of a side's --stall-timeout, as that option has it. */
+const MOST_STALL_MILLIS = MOST_TIMER_SECONDS * 1000;
 
 /** For the last words of a side, and for the other to read them. */
 export const FAREWELL_MILLIS = 2000;
@@ -89,7 +93,12 @@ export function readHello(settings: LinkSettings, message: Uint8Array): Guest {
 			`${count(shards)} cannot meet ${count(settings.shards)}: give the same --shards (and as many addresses) on both sides`,
 		);
 	if (shard >= shards) throw new Error(`there is no shard ${shard} among ${shards}`);
+	if (stall_millis > MOST_STALL_MILLIS) throw new Error(tooLong(stall_millis));
 	return { stream: Buffer.from(stream).toString('hex'), shard, stallMillis: stall_millis };
+}
+
+function tooLong(millis: number): string {
+	return `a --stall-timeout of ${millis} ms is out of range: ${MOST_STALL_MILLIS} ms are the most`;
 }
 
 function count(shards: number): string {
@@ -137,7 +146,9 @@ export function readWelcome(name: string, message: Uint8Array): number {
 	if (said.refused) throw new Refusal(`${name} refuses: ${foreign(said.refused.reason)}`);
 	if (!said.accepted)
 		throw new Refusal(`${name} gave no answer that is known: use the same release on both sides`);
-	return said.accepted.stall_millis ?? 0;
+	const stallMillis = said.accepted.stall_millis ?? 0;
+	if (stallMillis > MOST_STALL_MILLIS) throw new Refusal(`${name} has ${tooLong(stallMillis)}`);
+	return stallMillis;
 }
 
 /** Words from outside, for a message: not too many. */

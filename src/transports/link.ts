@@ -124,7 +124,8 @@ class Sender implements Outgoing {
 	async #answer(): Promise<void> {
 		if (!this.#stallMillis) return await this.#settled;
 		for (;;) {
-			const left = this.#heard + this.#stallMillis - Date.now();
+			// The clock may be set back, and a timer that is too long fires at once.
+			const left = Math.min(this.#stallMillis, this.#heard + this.#stallMillis - Date.now());
 			if (left <= 0) break;
 			const timer = new AbortController();
 			const late = sleep(left, true, { signal: timer.signal }).catch(() => false);

@@ -45,7 +45,15 @@ export function criuOrSkip(suite: 'sid' | 'experimental' = 'sid'): string {
 	return 'path' in criu ? criu.path : skip(criu.why);
 }
 
-type Program = 'threads' | 'tree' | 'listener' | 'generations' | 'dying' | 'dying-musl' | 'snapshot';
+type Program =
+	| 'threads'
+	| 'tree'
+	| 'listener'
+	| 'generations'
+	| 'hugetlb'
+	| 'dying'
+	| 'dying-musl'
+	| 'snapshot';
 
 /** The path of a program from programs/, compiled at its first use; skips the test where there is no compiler. */
 export function program(name: Program): string {

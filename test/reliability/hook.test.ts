@@ -257,11 +257,19 @@ test('CRIU dies while its script waits', async () => {
 });
 
 test('a timeout that is none', async () => {
-	for (const seconds of ['0', '-1', 'ten', '1e300', 'NaN']) {
+	for (const seconds of ['0', '-1', 'ten', '1e300', 'NaN', '0.0009', '2147483.001']) {
 		const dir = temporaryFolder();
 		connected(dir).finish();
-		await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: seconds }).fails(/CRIU_STREAMER_TIMEOUT=/);
+		await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: seconds }).fails(
+			/CRIU_STREAMER_TIMEOUT=.* is no number of seconds from 0\.001 to 2147483/,
+		);
 	}
+});
+
+test('the longest timeout', async () => {
+	const dir = temporaryFolder();
+	streamer(dir).finish();
+	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: '2147483' }).succeeds();
 });
 
 test('a folder with a long path, and one with blanks', async () => {

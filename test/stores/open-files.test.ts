@@ -1,11 +1,11 @@
-/** A process that may open few files still takes an image of many large ones. */
+/** A process that may open few files still takes an image of many large ones, and serves them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { content } from '../support/content.js';
-import { data, file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
-import { namesIn } from '../support/stand-in.js';
-import { ours, startExtract } from '../support/streamer.js';
+import { data, file, fileEnd, imageEnd, type Part, streamOf } from '../support/markers.js';
+import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
+import { ours, type Program, startCapture, startExtract } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 
@@ -16,9 +16,17 @@ const LIMIT = 400;
 /** More than what stays in memory, each. */
 const BYTES = 70_000;
 
+const limited = (files: number): Program => [
+	'bash',
+	'-c',
+	`ulimit -n ${files} && exec "$@"`,
+	'bash',
+	...ours,
+];
+
 test('an extract to disk', async () => {
 	const folder = join(temporaryFolder(), 'images');
-	const program = ['bash', '-c', `ulimit -n ${LIMIT} && exec "$@"`, 'bash', ...ours] as const;
+	const program = limited(LIMIT);
 	const { process, shards } = startExtract({ program, imagesDir: folder, command: 'extract' });
 	const names = Array.from({ length: FILES }, (_, i) => `file-${i}.img`);
 	// One after the other: what is open at a time needs its descriptors.
@@ -30,6 +38,73 @@ test('an extract to disk', async () => {
 		const i = Number(/\d+/.exec(name)![0]);
 		assert.ok(readFileSync(join(folder, name)).equals(content(i, BYTES)), name);
 	}
+});
+
+/** The stream of all files, `together` of them at a time, in two halves each. */
+function imageOf(together: number): Buffer {
+	const parts: Part[] = [];
+	for (let first = 0; first < FILES; first += together) {
+		const some = Array.from({ length: Math.min(together, FILES - first) }, (_, i) => first + i);
+		const half = (i: number, from: number, to?: number) => [
+			file(name(i)),
+			data(content(i, BYTES).subarray(from, to)),
+		];
+		parts.push(...some.flatMap((i) => half(i, 0, BYTES / 2)));
+		parts.push(...some.flatMap((i) => [...half(i, BYTES / 2), fileEnd()]));
+	}
+	return streamOf(...parts, imageEnd());
+}
+
+const name = (i: number) => `file-${i}.img`;
+const ways: [what: string, args: () => string[]][] = [
+	['', () => []],
+	[', kept', () => ['--keep']],
+	[', most of it in a spool', () => ['--memory-limit', '5M', '--spool', temporaryFolder()]],
+	[', kept in a spool', () => ['--keep', '--memory-limit', '0', '--spool', temporaryFolder()]],
+];
+for (const [what, args] of ways) {
+	for (const [limit, together] of [
+		[128, 1],
+		[1024, 100],
+		[1400, 100],
+	] as const) {
+		const how = together > 1 ? `, ${together} files at a time` : '';
+		test(`a replay under ulimit -n ${limit}${how}${what}`, async () => {
+			const work = temporaryFolder();
+			const { process, shards } = startExtract({ program: limited(limit), work, args: args() });
+			await shards[0]!.end(imageOf(together));
+			const restore = await StandInRestore.connect({ work, process });
+			for (let i = 0; i < FILES; i++)
+				assert.ok((await restore.read(name(i)))?.equals(content(i, BYTES)), name(i));
+			restore.close();
+			await process.ends();
+		});
+	}
+}
+
+test('an extract to disk of more files at once than may be open: an error that names the limit', async () => {
+	const folder = join(temporaryFolder(), 'images');
+	const { process, shards } = startExtract({ program: limited(128), imagesDir: folder, command: 'extract' });
+	const begun = Array.from({ length: 200 }, (_, i) => [file(name(i)), data(content(i, BYTES))]);
+	await shards[0]!.end(streamOf(...begun.flat())).catch(() => {});
+	assert.match(await process.ends(1), /EMFILE.*may have 128 files open: .*ulimit -n/);
+	assert.equal(namesIn(folder), []);
+});
+
+/** Without room for what Node itself needs there is nothing to test. */
+const FEW = 64;
+
+test('a dump with more files at once than may be open: an error that names the limit', async () => {
+	const { process, work, shards } = startCapture({ program: limited(FEW) });
+	const reading = shards[0]!.count();
+	const dump = await StandInDump.connect({ work, process });
+	const opened = async () => {
+		for (let i = 0; i < 2 * FEW; i++) await (await dump.file(name(i))).write(Buffer.alloc(10));
+	};
+	await opened().catch(() => {});
+	assert.match(await process.ends(1), new RegExp(`may have ${FEW} files open: .*ulimit -n`));
+	dump.close();
+	await reading;
 });
 
 test.run();

@@ -170,6 +170,41 @@ test('what was read is given back to the file system', async () => {
 	assert.ok((await end.all()).equals(LARGE));
 });
 
+/** Files of which several fit into a pipe, and one that takes several ranges, in one unnamed file. */
+const sizesInOne = [100_000, 70_000, 2 << 20, 100_001, 300_000];
+
+for (const [where, choice] of [
+	['in a spool', () => ({ memoryLimit: 0, spool: temporaryFolder() })],
+	['in a spool, kept', () => ({ keep: true, memoryLimit: 0, spool: temporaryFolder() })],
+	['in memory', () => ({ keep: true })],
+] as const) {
+	test(`what waits in CRIU’s pipe stays right while others come and go, ${where}`, async () => {
+		const filled = held(choice());
+		const bodies = sizesInOne.map((bytes, i) => content(i, bytes));
+		for (const [i, body] of bodies.entries()) await give(filled.store.create(`${i}`), body, byReference);
+		await filled.complete();
+		const [criu] = filled.criu;
+		const ends = [];
+		for (const i of bodies.keys()) ends.push((await criu!.open(`${i}`))!);
+		// The small ones are sent as a whole by now, and nothing of them is needed here.
+		assert.ok((await ends[2]!.all()).equals(bodies[2]!));
+		for (const i of [4, 0, 1, 3]) assert.ok((await ends[i]!.all()).equals(bodies[i]!), `${i}`);
+	});
+}
+
+test('small parts of one spool are given back, too', async () => {
+	const spool = temporaryFolder();
+	const filled = held({ memoryLimit: 0, spool });
+	const files = 40;
+	const body = LARGE.subarray(0, 200_000);
+	for (let i = 0; i < files; i++) await give(filled.store.create(`${i}`), body, [['append', 50_000]]);
+	const full = blocksOfUnnamed(spool);
+	assert.ok(full >= ((files - 2) * body.length) / 512, `${full} blocks`);
+	await filled.complete();
+	for (let i = 0; i < files; i++) assert.ok((await filled.read(`${i}`))?.equals(body));
+	await until('nearly all of it to be given back', () => blocksOfUnnamed(spool) <= full / 10);
+});
+
 test.run();
 
 const limits = suite('limits');
@@ -206,6 +241,13 @@ limits('past the limit the spool takes over, which is said once', async () => {
 	assert.equal(readdirSync(spool), [], 'its files have no names');
 	await filled.complete();
 	for (const name of ['3', '1', '2']) assert.ok((await filled.read(name))?.equals(LARGE));
+});
+
+limits('memory files count against the limit as pipes do', async () => {
+	const filled = held({ keep: true, memoryLimit: 2 << 20 });
+	let message = '';
+	await give(filled.store.create('large'), LARGE, byReference).catch((error) => (message = error.message));
+	assert.match(message, /more than the 2097152 bytes of --memory-limit.*--spool DIR/);
 });
 
 limits('a spool that is no folder is named', async () => {

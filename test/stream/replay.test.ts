@@ -76,6 +76,31 @@ test('a small file may be asked for again', async () => {
 	await process.ends();
 });
 
+test('pages asked for again in one restore: an error that says what for, and not --keep', async () => {
+	const { process, restore } = await start();
+	assert.ok((await restore.read('pages-1.img'))?.equals(pages));
+	await restore.open('pages-1.img').catch(() => {});
+	const said = await process.ends(1);
+	assert.match(said, /"pages-1\.img" a second time.*hugetlb.*preadv.*extract --images-dir DIR/);
+	assert.not.match(said, /--keep/);
+});
+
+test('pages asked for again in another restore: an error that names --keep', async () => {
+	const { process, work, restore } = await start({ args: ['--criu-clients', '2'] });
+	assert.ok((await restore.read('pages-1.img'))?.equals(pages));
+	restore.close();
+	const second = await StandInRestore.connect(work);
+	await second.open('pages-1.img').catch(() => {});
+	assert.match(await process.ends(1), /"pages-1\.img" a second time.*--keep holds them/);
+});
+
+test('pages asked for again with --keep: served, with a warning that CRIU cannot use it', async () => {
+	const { process, restore } = await start({ args: ['--keep'] });
+	for (let i = 0; i < 2; i++) assert.ok((await restore.read('pages-1.img'))?.equals(pages));
+	restore.close();
+	assert.match(await process.ends(), /warn.*"pages-1\.img" a second time.*hugetlb/);
+});
+
 for (const [what, read] of [
 	['nothing', 0],
 	['a few bytes', 10],

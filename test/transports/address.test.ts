@@ -40,6 +40,8 @@ const bad = [
 	'vsock:3',
 	'vsock:x:7000',
 	'vsock:4294967296:7000',
+	'vsock:3:4294967295',
+	'tcp://[fe80::1%4294967296]:7000',
 	'',
 ];
 for (const text of bad) {

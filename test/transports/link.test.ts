@@ -295,6 +295,11 @@ const strangers: [what: string, bytes: () => Uint8Array, reason: RegExp | undefi
 		/4 connections cannot meet 1 connection.*--shards/,
 	],
 	['a shard that is none', () => greeting({ shard: 1 }), /no shard 1 among 1/],
+	[
+		'silence that no timer counts',
+		() => greeting({ stall_millis: 2_147_483_001 }),
+		/2147483001 ms is out of range/,
+	],
 	['a browser', () => Buffer.from('GET / HTTP/1.1\r\n\r\n'), /another protocol/],
 	['noise', () => Buffer.from('0400000080ffffff', 'hex'), /not greeted as one/],
 	['an empty message', () => Buffer.alloc(4), /speaks version 0/],

@@ -1,0 +1,103 @@
+/**
+ * A file without a name in which parts of many image files lie one behind the other: in memory (memfd), or on a disk
+ * (--spool). One descriptor holds them all, however many there are: a process with a hard limit of 256 open files has to
+ * replay thousands of large ones, too.
+ *
+ * The file only grows: what was read is given back to the system by punching holes, and the rest when it is closed.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { buffer, close, fallocate, memfdCreate } from '../libc/calls.js';
+import {
+	FALLOC_FL_KEEP_SIZE,
+	FALLOC_FL_PUNCH_HOLE,
+	MFD_CLOEXEC,
+	O_RDWR,
+	O_TMPFILE,
+	PAGE,
+} from '../libc/constants.js';
+import { errnoText, must } from '../libc/errno.js';
+import { fileLimitHint } from '../libc/file-limit.js';
+
+/** Copied at a time on the way to CRIU. */
+const CHUNK = 256 << 10;
+
+export class Arena {
+	/** Where the next range begins, at least. */
+	#end = 0;
+	/** The range that may grow. */
+	#last: object | undefined;
+	#closed = false;
+	#chunk: Buffer | undefined;
+
+	/** Owns `fd`. `folder`: where the file is, or undefined for memory. */
+	private constructor(
+		readonly fd: number,
+		readonly folder: string | undefined,
+	) {}
+
+	static inMemory(): Arena {
+		return new Arena(must(memfdCreate('image', MFD_CLOEXEC), 'cannot keep the image in memory'), undefined);
+	}
+
+	/** In `folder`, on whose file system there must be room. */
+	static inFolder(folder: string): Arena {
+		try {
+			return new Arena(openSync(folder, O_TMPFILE | O_RDWR, 0o600), folder);
+		} catch (error) {
+			const many = (error as NodeJS.ErrnoException).code === 'EMFILE';
+			const cure = many ? fileLimitHint() : 'choose a folder on a local disk';
+			throw new Error(`cannot make an unnamed file in --spool ${folder}: ${cure}`, { cause: error });
+		}
+	}
+
+	/**
+	 * Where a range begins that has no byte yet: on a page of its own, so that all of it can be given back. From then on the
+	 * ranges before it cannot grow any more.
+	 */
+	begin(range: object): number {
+		this.#last = range;
+		this.#end = Math.ceil(this.#end / PAGE) * PAGE;
+		return this.#end;
+	}
+
+	/** Whether nothing has begun behind `range`. */
+	canGrow(range: object): boolean {
+		return this.#last === range;
+	}
+
+	/** The last range has so many bytes more. */
+	grew(bytes: number): void {
+		this.#end += bytes;
+	}
+
+	/**
+	 * Nobody needs the bytes from `from` up to `to` any more. They must not wait in a pipe by reference: the kernel may
+	 * overwrite them with zeros instead of freeing them, where its pages are larger than what is given back.
+	 */
+	giveBack(from: number, to: number): void {
+		if (this.#closed || to <= from) return;
+		fallocate(this.fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, from, to - from);
+	}
+
+	/** For copies; what it holds is gone with the next call of anybody. */
+	get chunk(): Buffer {
+		return (this.#chunk ??= buffer(CHUNK));
+	}
+
+	close(): void {
+		if (this.#closed) return;
+		this.#closed = true;
+		if (this.folder === undefined) close(this.fd);
+		else closeSync(this.fd);
+	}
+
+	/** An error about a write that returned `result`: it names what is short, and the cure. */
+	full(result: number): Error {
+		const text = errnoText(result);
+		return new Error(
+			this.folder === undefined
+				? `cannot keep the image in memory: ${text}; let a part of it go to a disk with --spool DIR`
+				: `cannot keep the image in --spool ${this.folder}: ${text}; make room there, or name another folder`,
+		);
+	}
+}
