@@ -31,6 +31,17 @@ export function splitNuls(text: string): string[] {
 	return text.replace(/\0+$/, '').split('\0');
 }
 
+/**
+ * The first process of the tree that a CRIU with the command line `argv` dumps (-t, --tree; over RPC its title has it as well);
+ * undefined where it does not say.
+ */
+export function treeOf(argv: string[]): number | undefined {
+	const words = argv.flatMap((word) => word.split(' '));
+	const at = words.findIndex((word) => /^(-t|--tree)$/.test(word));
+	const [, joined] = words.map((word) => /^(?:-t|--tree=)(\d+)$/.exec(word)).find(Boolean) ?? [];
+	return Number(joined ?? (at < 0 ? undefined : words[at + 1])) || undefined;
+}
+
 /** What follows the name of CRIU in `argv`; undefined where it is not CRIU's. It may have been started through ld.so. */
 export function criuArguments(argv: string[]): string[] | undefined {
 	const isCriu = (word: string) => /^criu([-._\d]|$)/.test(basename(word));

@@ -4,6 +4,7 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { turn } from '../run/turn.js';
+import { commandLineOf, treeOf } from './command-line.js';
 
 /** A process, with its threads. */
 export interface Tracee {
@@ -20,19 +21,38 @@ export interface Tracee {
  * @throws where there are none, or where one cannot be read: the reason names it
  */
 export async function traceesOf(tracer: number): Promise<Tracee[]> {
-	const found: Tracee[] = [];
-	for (const name of readdirSync('/proc')) {
-		if (!/^\d/.test(name)) continue;
-		await turn();
-		const pid = Number(name);
-		// A zombie has no memory, and no thread that could still end.
-		if (isHeldBy(pid, tracer) && !isZombie(pid)) found.push(readTracee(pid));
-	}
+	const tree = treeOf(commandLineOf(tracer));
+	let found = tree === undefined ? [] : await heldAmong(descendants(tree), tracer);
+	if (!found.length) found = await heldAmong(allProcesses(), tracer);
 	if (!found.length) throw new Error('the processes that CRIU has stopped cannot be seen from here');
 	const numbers = found.flatMap(({ ownTids }) => ownTids);
 	if (new Set(numbers).size < numbers.length)
 		throw new Error('the processes of the dump are in several pid namespaces');
 	return found;
+}
+
+async function heldAmong(pids: Iterable<number>, tracer: number): Promise<Tracee[]> {
+	const found: Tracee[] = [];
+	for (const pid of pids) {
+		await turn();
+		// A zombie has no memory, and no thread that could still end.
+		if (isHeldBy(pid, tracer) && !isZombie(pid)) found.push(readTracee(pid));
+	}
+	return found;
+}
+
+/** Process `root` and all below it: far fewer than all processes, while the application stands still. */
+function* descendants(root: number): Generator<number> {
+	yield root;
+	const threads = attempt(() => readdirSync(`/proc/${root}/task`)) ?? [];
+	for (const thread of threads) {
+		const children = attempt(() => readFileSync(`/proc/${root}/task/${thread}/children`, 'latin1')) ?? '';
+		for (const child of children.split(' ').filter(Boolean)) yield* descendants(Number(child));
+	}
+}
+
+function allProcesses(): number[] {
+	return readdirSync('/proc').map(Number).filter(Boolean);
 }
 
 /** Whether process `pid` is stopped by the CRIU of process `tracer` at this moment. */
@@ -77,10 +97,14 @@ function ownNumber(status: string | undefined): number {
 }
 
 function statusOf(path: string): string | undefined {
+	return attempt(() => readFileSync(path, 'latin1'));
+}
+
+/** Undefined where a process has ended meanwhile, or is not visible. */
+function attempt<T>(look: () => T): T | undefined {
 	try {
-		return readFileSync(path, 'latin1');
+		return look();
 	} catch {
-		// Ended meanwhile, or not visible.
 		return undefined;
 	}
 }
