@@ -8,13 +8,13 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { PROGRAM } from './cli/version.js';
 import { ask, type Reply } from './control/ask.js';
 import { barred } from './control/barred.js';
 import { controlSocketName, type Role } from './control/paths.js';
 import { commandLineOf, criuArguments, criuCommand } from './criu/command-line.js';
-import { describeError } from './run/errors.js';
-import { MOST_TIMER_SECONDS } from './run/timers.js';
+import { describeError } from './runtime/errors.js';
+import { MOST_TIMER_SECONDS } from './runtime/timers.js';
+import { PROGRAM } from './runtime/version.js';
 
 const DEFAULT_SECONDS = 600;
 /** Timers count whole milliseconds. */

@@ -5,7 +5,6 @@
  * CRIU writes last, is at its end and no file is open; the socket may stay open for much longer (lazy pages).
  */
 
-import type { ExtFile } from '../cli/values.js';
 import type { CriuConnection } from '../criu/connection.js';
 import type { CriuSocket } from '../criu/socket.js';
 import { dup } from '../libc/calls.js';
@@ -13,14 +12,15 @@ import { must } from '../libc/errno.js';
 import { raiseFileLimit } from '../libc/file-limit.js';
 import { isPipe, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
-import { peerOf } from '../libc/unix-socket.js';
+import { peerOf } from '../net/unix-socket.js';
 import type { Log } from '../report/log.js';
-import { Stop } from '../run/stop.js';
-import { Balance } from '../shards/balance.js';
-import type { Shard } from '../shards/shard.js';
-import type { StreamSummary } from '../shards/summary.js';
-import { CORRECTIONS } from '../wire/corrections.js';
-import { LAST_IMAGE, quoteName } from '../wire/image-name.js';
+import { Stop } from '../runtime/stop.js';
+import { Balance } from '../stream/balancer.js';
+import { CORRECTIONS } from '../stream/corrections.js';
+import type { ExtFile } from '../stream/ext-file.js';
+import { LAST_IMAGE, quoteName } from '../stream/image-name.js';
+import type { Shard } from '../stream/shard.js';
+import type { StreamSummary } from '../stream/summary.js';
 import { sendBytes, sendImage } from './image-reader.js';
 import { PageTransfer, type References } from './page-transfer.js';
 import type { Source } from './source.js';

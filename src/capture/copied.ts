@@ -9,10 +9,10 @@ import { read } from '../libc/calls.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { isPipe } from '../libc/pipes.js';
 import { EPOLLHUP, EPOLLIN, poller } from '../libc/poller.js';
-import type { Stop } from '../run/stop.js';
-import { turn } from '../run/turn.js';
-import type { Balance } from '../shards/balance.js';
-import { SMALL } from '../shards/writer.js';
+import type { Stop } from '../runtime/stop.js';
+import { turn } from '../runtime/yield.js';
+import type { Balance } from '../stream/balancer.js';
+import { SMALL } from '../stream/shard-writer.js';
 import type { Source } from './source.js';
 
 /** Copied bytes that wait for a shard while CRIU is still writing: some for the shards to choose from. */

@@ -10,10 +10,10 @@ import { PAGE } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
-import type { Stop } from '../run/stop.js';
-import { turn } from '../run/turn.js';
-import type { Balance } from '../shards/balance.js';
-import { SMALL } from '../shards/writer.js';
+import type { Stop } from '../runtime/stop.js';
+import { turn } from '../runtime/yield.js';
+import type { Balance } from '../stream/balancer.js';
+import { SMALL } from '../stream/shard-writer.js';
 import { sendCopied } from './copied.js';
 import { readable, type Source } from './source.js';
 

@@ -16,8 +16,8 @@ import { type MemoryRange, overwrittenCode } from '../criu/injected-code.js';
 import { isHeldBy, openMemory, type Tracee, traceesOf } from '../criu/tracees.js';
 import { type ThreadEnd, threadEndOf } from '../images/core.js';
 import { Pagemap } from '../images/pagemap.js';
-import { turn } from '../run/turn.js';
-import { type Correction, type Corrections, encodeCorrections } from '../wire/corrections.js';
+import { turn } from '../runtime/yield.js';
+import { type Correction, type Corrections, encodeCorrections } from '../stream/corrections.js';
 
 const CORE = /^core-(\d+)\.img$/;
 const PAGEMAP = /^pagemap-(\d+)\.img$/;

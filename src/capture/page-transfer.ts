@@ -1,8 +1,8 @@
 /** How the pages of one dump leave, decided file by file: by reference or copied, with corrections where they can be had. */
 import type { Log } from '../report/log.js';
-import { describeError } from '../run/errors.js';
-import { hurry } from './hurry.js';
+import { describeError } from '../runtime/errors.js';
 import { PageCorrections } from './page-corrections.js';
+import { hurry } from './priority.js';
 import type { Source } from './source.js';
 
 /**

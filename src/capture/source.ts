@@ -1,6 +1,6 @@
 /** Where a capture takes a file from. */
 import { EPOLLIN, poller } from '../libc/poller.js';
-import type { Stop } from '../run/stop.js';
+import type { Stop } from '../runtime/stop.js';
 
 /** A file of the image on its way in. */
 export interface Source {

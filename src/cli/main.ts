@@ -1,9 +1,9 @@
 /** The command line: yargs reads it, and the module of the command does the rest. */
 import yargs from 'yargs';
-import { describeError, UsageError } from '../run/errors.js';
-import { type Command, definitions } from './definitions.js';
-import { type Options, readOptions } from './options.js';
-import { PROGRAM, version } from './version.js';
+import { type Command, definitions } from '../options/definitions.js';
+import { type Options, readOptions } from '../options/resolve.js';
+import { describeError, UsageError } from '../runtime/errors.js';
+import { PROGRAM, version } from '../runtime/version.js';
 
 const commands: Record<Command, string> = {
 	capture: 'Take the images of a dump from CRIU, and write them as a stream',

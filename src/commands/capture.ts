@@ -1,16 +1,16 @@
 /** capture: from a dumping CRIU to the shards, and no word of success before every byte is out. */
 import { capture } from '../capture/capture.js';
 import type { References } from '../capture/page-transfer.js';
-import type { Options } from '../cli/options.js';
 import { serveControl } from '../control/server.js';
 import { type DumpKind, dumpKindOf } from '../criu/dump-kind.js';
 import { CAPTURE_SOCKET } from '../criu/socket.js';
 import { openSession } from '../daemon/session.js';
-import { peerOf } from '../libc/unix-socket.js';
+import { peerOf } from '../net/unix-socket.js';
+import type { Options } from '../options/resolve.js';
 import type { Log } from '../report/log.js';
 import { Progress } from '../report/progress.js';
 import { displayStats } from '../report/stats.js';
-import { asError, describeError } from '../run/errors.js';
+import { asError, describeError } from '../runtime/errors.js';
 import { openOutgoing } from '../transports/open.js';
 
 /** A dump to a page server beside a stream is what some want, so it is no error. */

@@ -1,20 +1,20 @@
 /** extract and serve: from the shards to a restoring CRIU, or into a folder. */
 
-import type { Options } from '../cli/options.js';
 import { serveControl } from '../control/server.js';
 import { SERVE_SOCKET } from '../criu/socket.js';
 import { openSession, type Session } from '../daemon/session.js';
+import type { Options } from '../options/resolve.js';
 import { writesFiles } from '../options/together.js';
-import { withCorrections } from '../replay/corrections.js';
-import { load } from '../replay/load.js';
 import { Progress } from '../report/progress.js';
 import { displayStats } from '../report/stats.js';
-import { asError, describeError } from '../run/errors.js';
-import { Stop } from '../run/stop.js';
-import type { Incoming } from '../shards/shard.js';
-import type { StreamSummary } from '../shards/summary.js';
+import { asError, describeError } from '../runtime/errors.js';
+import { Stop } from '../runtime/stop.js';
 import { withExtFiles } from '../stores/ext.js';
-import type { Store } from '../stores/store.js';
+import { withCorrections } from '../stream/corrected-store.js';
+import { load } from '../stream/load.js';
+import type { Incoming } from '../stream/shard.js';
+import type { Store } from '../stream/store.js';
+import type { StreamSummary } from '../stream/summary.js';
 import { openIncoming } from '../transports/open.js';
 
 export async function run(options: Options): Promise<void> {
@@ -63,7 +63,7 @@ async function receive(
 }
 
 async function extractTo(folder: string, options: Options, session: Session): Promise<void> {
-	const { FolderStore } = await import('../stores/folder.js');
+	const { FolderStore } = await import('../stores/directory.js');
 	const store = new FolderStore(folder, options.overwrite);
 	try {
 		const summary = await receive(
@@ -82,8 +82,8 @@ async function extractTo(folder: string, options: Options, session: Session): Pr
 
 async function replay(options: Options, session: Session): Promise<void> {
 	const { HeldStore } = await import('../stores/held.js');
-	const { serve } = await import('../replay/serve.js');
-	const { FILES, remapHeld } = await import('../replay/remap.js');
+	const { serve } = await import('../restore/serve.js');
+	const { FILES, remapHeld } = await import('../restore/remap.js');
 	const control = serveControl(session.workDir, 'serve', options.criuClients);
 	const { keep, memoryLimit, spool } = options;
 	const whole = options.tcpListenRemap.size ? FILES : undefined;

@@ -2,8 +2,8 @@
 import { connect } from 'node:net';
 import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Deframer, frame } from '../net/frame.js';
 import { control } from '../proto/messages.js';
-import { Deframer, frame } from '../wire/frame.js';
 
 /** Longer than any reason that a streamer gives. */
 const MOST_ANSWER_BYTES = 64 * 1024;

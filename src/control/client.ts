@@ -1,7 +1,7 @@
 /** A process that is connected to the control socket: its questions, and the answers that it waits for. */
 import { Socket } from 'node:net';
+import { Deframer, frame } from '../net/frame.js';
 import { control } from '../proto/messages.js';
-import { Deframer, frame } from '../wire/frame.js';
 import type { Lineage } from './lineage.js';
 
 /** A question is a few bytes long. */

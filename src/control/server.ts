@@ -8,12 +8,12 @@
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { acceptAll } from '../libc/accept-all.js';
 import { close } from '../libc/calls.js';
 import { poller } from '../libc/poller.js';
-import { listenUnix, peerOf } from '../libc/unix-socket.js';
+import { acceptAll } from '../net/accept-all.js';
+import { listenUnix, peerOf } from '../net/unix-socket.js';
 import type { control } from '../proto/messages.js';
-import { leaves, remove } from '../run/leftovers.js';
+import { leaves, remove } from '../runtime/cleanup.js';
 import { Client, type Subject } from './client.js';
 import { type Lineage, lineageOf } from './lineage.js';
 import { controlSocketName, type Role } from './paths.js';

@@ -10,11 +10,11 @@ import { callError, EAGAIN, ECONNRESET, EINTR } from '../libc/errno.js';
 import { closeAll, Receiver } from '../libc/message.js';
 import { isPipe } from '../libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
+import { frame, PREFIX_BYTES } from '../net/frame.js';
 import { criu } from '../proto/messages.js';
-import type { Stop } from '../run/stop.js';
-import { frame, PREFIX_BYTES } from '../wire/frame.js';
-import { checkImageName, quoteName } from '../wire/image-name.js';
-import { MOST_MESSAGE_BYTES } from '../wire/limits.js';
+import type { Stop } from '../runtime/stop.js';
+import { checkImageName, quoteName } from '../stream/image-name.js';
+import { MOST_MESSAGE_BYTES } from '../stream/limits.js';
 
 /** For a message that has begun, or the pipe after it, to be whole: CRIU sends them at once. */
 const HALF_MESSAGE_MILLIS = 30_000;

@@ -7,7 +7,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, isAbsolute } from 'node:path';
-import { describeError } from '../run/errors.js';
+import { describeError } from '../runtime/errors.js';
 import { commandLineOf, criuArguments, criuCommand, splitNuls } from './command-line.js';
 
 /** What a dump is like, as far as CRIU's options tell. */

@@ -6,7 +6,7 @@
  * Field numbers are those of CRIU's images/fdinfo.proto and images/sk-inet.proto.
  */
 import protobuf from 'protobufjs/minimal.js';
-import { MOST_MESSAGE_BYTES } from '../wire/limits.js';
+import { MOST_MESSAGE_BYTES } from '../stream/limits.js';
 
 const { Reader, Writer } = protobuf;
 

@@ -6,14 +6,15 @@
  * is accepted: from then on nobody can connect, and who waits within connect(2) is refused there. A listening socket that
  * was handed over is not ours to shut down: while the command runs, whoever else connects there is turned away at once.
  */
-import { acceptAll, isPassing } from '../libc/accept-all.js';
+
 import { close, shutdown } from '../libc/calls.js';
 import { SHUT_RDWR } from '../libc/constants.js';
 import { callError } from '../libc/errno.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
-import { acceptUnix, listenUnix, peerOf } from '../libc/unix-socket.js';
-import { leaves, remove } from '../run/leftovers.js';
-import type { Stop } from '../run/stop.js';
+import { acceptAll, isPassing } from '../net/accept-all.js';
+import { acceptUnix, listenUnix, peerOf } from '../net/unix-socket.js';
+import { leaves, remove } from '../runtime/cleanup.js';
+import type { Stop } from '../runtime/stop.js';
 import { CriuConnection } from './connection.js';
 
 export const CAPTURE_SOCKET = 'streamer-capture.sock';

@@ -3,7 +3,7 @@
  * is in a tracing stop with CRIU as its tracer. Their memory can be read meanwhile, and does not change.
  */
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
-import { turn } from '../run/turn.js';
+import { turn } from '../runtime/yield.js';
 import { commandLineOf, treeOf } from './command-line.js';
 
 /** A process, with its threads. */

@@ -7,9 +7,9 @@
  */
 import { spawn } from 'node:child_process';
 import { constants as system } from 'node:os';
-import type { Options } from '../cli/options.js';
 import { descriptorsOf, isOpen } from '../options/descriptors.js';
-import { atSuddenEnd, endNow } from '../run/leftovers.js';
+import type { Options } from '../options/resolve.js';
+import { atSuddenEnd, endNow } from '../runtime/cleanup.js';
 
 /** Says to the daemon what it is: `ready:FD` and, with a socket from systemd, `,criu:FD`. */
 const MARK = 'CRIU_STREAMER_DAEMON';

@@ -2,7 +2,7 @@
 import { linkSync, writeFileSync } from 'node:fs';
 import { errnoOf, errnoText } from '../libc/errno.js';
 import { refusePidfile } from '../options/pidfile.js';
-import { leaves, remove } from '../run/leftovers.js';
+import { leaves, remove } from '../runtime/cleanup.js';
 
 /** Writes this process's id to `path` (absolute), which must not be there yet. It is a leftover: see leftovers.ts. */
 export function writePidfile(path: string): void {

@@ -1,17 +1,17 @@
 /** Everything around a command that is not the image: its folder, its socket for CRIU, its log, its beginning and end. */
 import { closeSync, openSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { Options } from '../cli/options.js';
 import { ConnectedSocket, type CriuSocket, ListeningSocket, type OnCriu } from '../criu/socket.js';
 import { close, dup2, write } from '../libc/calls.js';
 import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } from '../libc/constants.js';
 import { explained } from '../libc/errno.js';
 import { setNonBlocking } from '../libc/pipes.js';
 import { checkOptions } from '../options/check.js';
+import type { Options } from '../options/resolve.js';
 import { flushLines, forgetLines, linesTo } from '../report/lines.js';
-import { isStderrLog, type Log, makeLog, stderrIsLog } from '../report/log.js';
-import { describeError } from '../run/errors.js';
-import { endInOrder, remove } from '../run/leftovers.js';
+import { isStderrLog, type Log, makeLog, sayLine, stderrIsLog } from '../report/log.js';
+import { endInOrder, remove } from '../runtime/cleanup.js';
+import { describeError } from '../runtime/errors.js';
 import type { Way } from '../transports/open.js';
 import { type Detached, detach, READY, takeDetached } from './detach.js';
 import { takeActivation } from './handed-over.js';
@@ -40,7 +40,7 @@ export interface Session {
  * --daemon this returns in the daemon only. Signals and unexpected errors end the process in order from here on.
  */
 export async function openSession(options: Options, socketName: string | undefined): Promise<Session> {
-	endInOrder();
+	endInOrder(sayLine);
 	const detached = takeDetached();
 	const activated = detached ? detached.criuFd : takeActivation();
 	const passesOn = options.daemon && !detached;

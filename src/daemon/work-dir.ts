@@ -1,9 +1,9 @@
 /** The work dir: where sockets, the pidfile and the log are. CRIU gets it as its --images-dir. */
 import { resolve } from 'node:path';
-import type { Options } from '../cli/options.js';
 import { errnoOf, errnoText } from '../libc/errno.js';
-import { makeFolder } from '../libc/make-folder.js';
 import { workDirName } from '../options/directories.js';
+import type { Options } from '../options/resolve.js';
+import { makeFolder } from '../runtime/make-directory.js';
 
 /** Makes the folder where it is not there (mode 0700: its sockets take a whole process), and returns its absolute path. */
 export function openWorkDir(options: Options): string {

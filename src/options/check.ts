@@ -2,12 +2,13 @@
  * Everything about the options that can be known before CRIU or a stream is waited for, in one place: wrong usage first, then
  * the state of the machine. What fails here leaves nothing behind, because nothing has been made yet.
  */
-import type { Options } from '../cli/options.js';
-import type { LinkRequest } from '../transports/handshake.js';
+
+import type { LinkRequest } from '../peer/handshake.js';
 import type { Way } from '../transports/open.js';
 import { checkCriuFd, type HandedOver } from './criu-fd.js';
 import { checkExtFiles, checkWatchers } from './descriptors.js';
 import { checkDirectories } from './directories.js';
+import type { Options } from './resolve.js';
 import { checkShardFds } from './shard-fds.js';
 import { checkTogether, overNetwork } from './together.js';
 

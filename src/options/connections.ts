@@ -1,9 +1,9 @@
 /** What --connect or --listen asks for: addresses, and the files with secrets, read once. */
 import { statSync } from 'node:fs';
-import type { Options } from '../cli/options.js';
-import { parseAddress } from '../transports/address.js';
-import type { LinkRequest } from '../transports/handshake.js';
-import type { TlsFiles } from '../transports/tls.js';
+import { parseAddress } from '../net/address.js';
+import type { LinkRequest } from '../peer/handshake.js';
+import type { TlsFiles } from '../peer/tls.js';
+import type { Options } from './resolve.js';
 import { readToken } from './token.js';
 
 /** A host that says nothing for so long counts as gone, where --stall-timeout says nothing else. */

@@ -2,13 +2,14 @@
  * A socket for CRIU that somebody else made: --criu-fd, or systemd's socket activation. It may be connected already (a
  * process that keeps one socket pair with CRIU) or listening (a service manager that starts us for the first client).
  */
-import type { Options } from '../cli/options.js';
+
 import { buffer, getsockopt } from '../libc/calls.js';
 import { AF_UNIX, SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOCK_STREAM, SOL_SOCKET } from '../libc/constants.js';
 import { callError, ENOTSOCK } from '../libc/errno.js';
-import { peerOf } from '../libc/unix-socket.js';
-import { UsageError } from '../run/errors.js';
+import { peerOf } from '../net/unix-socket.js';
+import { UsageError } from '../runtime/errors.js';
 import { descriptorsOf, isOpen } from './descriptors.js';
+import type { Options } from './resolve.js';
 
 /** A socket that was handed over. */
 export interface HandedOver {

@@ -1,6 +1,5 @@
 /** The descriptors that the options name: which they are, and whether those that have one purpose only are open for it. */
 import { constants, fstatSync } from 'node:fs';
-import type { Options } from '../cli/options.js';
 import { buffer, fcntl, getsockopt } from '../libc/calls.js';
 import {
 	F_GETFL,
@@ -13,7 +12,8 @@ import {
 	SOCK_STREAM,
 	SOL_SOCKET,
 } from '../libc/constants.js';
-import { UsageError } from '../run/errors.js';
+import { UsageError } from '../runtime/errors.js';
+import type { Options } from './resolve.js';
 
 /** The user's descriptors that the command uses, with the option that names each. */
 export function descriptorsOf(options: Options): Map<number, string> {

@@ -4,12 +4,12 @@
  */
 import { closeSync, existsSync, lstatSync, openSync, type Stats, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import type { Options } from '../cli/options.js';
 import { O_APPEND, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR, O_TMPFILE, O_WRONLY } from '../libc/constants.js';
 import { errnoOf, errnoText } from '../libc/errno.js';
-import { refuseInUse } from '../libc/unix-socket.js';
-import { leaves, remove } from '../run/leftovers.js';
+import { refuseInUse } from '../net/unix-socket.js';
+import { leaves, remove } from '../runtime/cleanup.js';
 import { refusePidfile } from './pidfile.js';
+import type { Options } from './resolve.js';
 import { writesFiles } from './together.js';
 
 /** What the kernel says of a directory in which this process may make no file, or in which there is no room for one. */

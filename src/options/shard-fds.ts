@@ -4,12 +4,12 @@
  */
 import { fstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { isatty } from 'node:tty';
-import type { Options } from '../cli/options.js';
 import { fcntl } from '../libc/calls.js';
 import { F_GETFL, O_ACCMODE, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY } from '../libc/constants.js';
-import { UsageError } from '../run/errors.js';
+import { UsageError } from '../runtime/errors.js';
 import type { ShardFd } from '../transports/fds.js';
 import { checkStreamSocket } from './descriptors.js';
+import type { Options } from './resolve.js';
 
 type Direction = 'write' | 'read';
 

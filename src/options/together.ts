@@ -1,7 +1,8 @@
 /** Options that need each other, or exclude each other: what the command line alone can tell. */
-import type { Options } from '../cli/options.js';
-import { UsageError } from '../run/errors.js';
-import { MOST_SHARDS } from '../wire/limits.js';
+
+import { UsageError } from '../runtime/errors.js';
+import { MOST_SHARDS } from '../stream/limits.js';
+import type { Options } from './resolve.js';
 
 /** Whether the command writes files instead of replaying to CRIU. */
 export function writesFiles({ command, imagesDir }: Options): boolean {

@@ -2,7 +2,7 @@
  * Messages beside the image: to stderr, or with --log-file into a file like CRIU's, one line each. How much is told follows
  * CRIU's -v: 0 nothing, 1 errors, 2 warnings, 3 what happens, 4 everything.
  */
-import { PROGRAM } from '../cli/version.js';
+import { PROGRAM } from '../runtime/version.js';
 import { linesTo } from './lines.js';
 
 export { flushLines, linesTo } from './lines.js';

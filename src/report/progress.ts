@@ -1,6 +1,6 @@
 /** What a command tells a program that watches it: the lines that criu-image-streamer writes, word for word. */
 
-import type { StreamSummary } from '../shards/summary.js';
+import type { StreamSummary } from '../stream/summary.js';
 import { linesTo } from './lines.js';
 
 /** Writes to --progress-fd; a reader that is slow or gone is no error. */

@@ -1,6 +1,6 @@
 /** --display-stats: what was moved, and how fast. */
 
-import type { StreamSummary } from '../shards/summary.js';
+import type { StreamSummary } from '../stream/summary.js';
 import { linesTo } from './lines.js';
 
 /** Tells on stderr what `done` ("captured", "received") a stream of. */

@@ -1,13 +1,13 @@
 /** A file of the user's that leaves the image as it comes (--ext-file-fds): nothing of it is held. */
 import { fstatSync, openSync } from 'node:fs';
-import type { ExtFile } from '../cli/values.js';
 import { fcntl, splice, write } from '../libc/calls.js';
 import { F_GETFL, O_APPEND, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR, EPIPE } from '../libc/errno.js';
 import { setNonBlocking } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
-import type { Stop } from '../run/stop.js';
-import type { FileWriter, Store } from './store.js';
+import type { Stop } from '../runtime/stop.js';
+import type { ExtFile } from '../stream/ext-file.js';
+import type { FileWriter, Store } from '../stream/store.js';
 
 export class ExtWriter implements FileWriter {
 	readonly #splices: boolean;

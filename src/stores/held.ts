@@ -3,11 +3,11 @@
  * again, and large ones in segments (see room.ts), from which CRIU takes the pages themselves.
  */
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
-import { quoteName } from '../wire/image-name.js';
+import { quoteName } from '../stream/image-name.js';
+import type { FileWriter, Store } from '../stream/store.js';
 import { Cursor, type Patch } from './cursor.js';
 import { Room, type RoomOptions } from './room.js';
 import type { Segment } from './segment.js';
-import type { FileWriter, Store } from './store.js';
 
 /** Files up to this size stay in buffers. */
 export const SMALL_FILE = 64 << 10;

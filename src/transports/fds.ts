@@ -9,9 +9,9 @@ import { shutdown } from '../libc/calls.js';
 import { O_RDWR, SHUT_WR } from '../libc/constants.js';
 import { restoreFlags, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
-import { atSuddenEnd } from '../run/leftovers.js';
-import { drained } from '../shards/drained.js';
-import type { Incoming, Outgoing, Shard } from '../shards/shard.js';
+import { atSuddenEnd } from '../runtime/cleanup.js';
+import { drained } from '../stream/drained.js';
+import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
 
 /** A descriptor that can carry a stream (options/shard-fds.ts). */
 export interface ShardFd extends Shard {

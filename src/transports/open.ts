@@ -1,8 +1,9 @@
 /** The shards of a command: descriptors that were handed over, or connections. */
-import type { Incoming, Outgoing } from '../shards/shard.js';
+
+import type { LinkRequest } from '../peer/handshake.js';
+import type { Surroundings } from '../peer/link.js';
+import type { Incoming, Outgoing } from '../stream/shard.js';
 import { readFromFds, type ShardFd, writeToFds } from './fds.js';
-import type { LinkRequest } from './handshake.js';
-import type { Surroundings } from './link.js';
 
 /** How a stream travels. */
 export type Way = { fds: readonly ShardFd[] } | { link: LinkRequest };
@@ -13,13 +14,13 @@ export type Way = { fds: readonly ShardFd[] } | { link: LinkRequest };
  */
 export async function openOutgoing(way: Way, surroundings: Surroundings): Promise<Outgoing> {
 	if ('fds' in way) return writeToFds(way.fds);
-	const { sendOver } = await import('./link.js');
+	const { sendOver } = await import('../peer/link.js');
 	return await sendOver(way.link, surroundings);
 }
 
 /** Where the stream of an extract or a serve comes from; otherwise as {@link openOutgoing}. */
 export async function openIncoming(way: Way, surroundings: Surroundings): Promise<Incoming> {
 	if ('fds' in way) return readFromFds(way.fds);
-	const { receiveOver } = await import('./link.js');
+	const { receiveOver } = await import('../peer/link.js');
 	return await receiveOver(way.link, surroundings);
 }

@@ -1,16 +1,10 @@
 /** Numbers on the command line: each is taken at the ends of its range, and refused one past them, with the range. */
 import * as assert from 'uvu/assert';
-import { definitions } from '../../src/cli/definitions.js';
-import { readOptions } from '../../src/cli/options.js';
 import { bytesWaiting, pipeSize } from '../../src/libc/pipes.js';
-import { UsageError } from '../../src/run/errors.js';
-import {
-	accepted,
-	hello,
-	type LinkSettings,
-	readHello,
-	readWelcome,
-} from '../../src/transports/handshake.js';
+import { definitions } from '../../src/options/definitions.js';
+import { readOptions } from '../../src/options/resolve.js';
+import { accepted, hello, type LinkSettings, readHello, readWelcome } from '../../src/peer/handshake.js';
+import { UsageError } from '../../src/runtime/errors.js';
 import { content } from '../support/content.js';
 import { StandInDump } from '../support/stand-in.js';
 import { startCapture } from '../support/streamer.js';

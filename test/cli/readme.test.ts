@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { findCriu } from '../../examples/find-criu.js';
-import { definitions } from '../../src/cli/definitions.js';
+import { definitions } from '../../src/options/definitions.js';
 import { examplesOf, need, Stage } from '../partners/examples.js';
 import { startS3, startSshd } from '../partners/servers.js';
 import { afterwards } from '../support/cleanup.js';

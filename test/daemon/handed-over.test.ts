@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { dup, socket } from '../../src/libc/calls.js';
 import { AF_UNIX, SOCK_STREAM } from '../../src/libc/constants.js';
 import { must } from '../../src/libc/errno.js';
-import { connectUnix } from '../../src/libc/unix-socket.js';
+import { connectUnix } from '../../src/net/unix-socket.js';
 import { afterwards } from '../support/cleanup.js';
 import { markersIn } from '../support/markers.js';
 import { End, pipe, pipeOf } from '../support/pipe.js';

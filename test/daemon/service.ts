@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { must } from '../../src/libc/errno.js';
-import { acceptUnix, connectUnix, listenUnix } from '../../src/libc/unix-socket.js';
+import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
 import { afterwards } from '../support/cleanup.js';
 import { file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
 import { End } from '../support/pipe.js';

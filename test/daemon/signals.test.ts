@@ -136,11 +136,13 @@ test('a file that is no socket is not touched', async () => {
 
 test('an unexpected error is one line and status 1, and leaves nothing', async () => {
 	const work = temporaryFolder();
-	const module = fileURLToPath(new URL('../../src/run/leftovers.ts', import.meta.url));
+	const module = fileURLToPath(new URL('../../src/runtime/cleanup.ts', import.meta.url));
+	const log = fileURLToPath(new URL('../../src/report/log.ts', import.meta.url));
 	for (const how of ['setTimeout(() => { throw error })', 'Promise.reject(error)']) {
 		const code = `import { writeFileSync } from 'node:fs';
 			import { endInOrder, leaves } from ${JSON.stringify(module)};
-			endInOrder();
+			import { sayLine } from ${JSON.stringify(log)};
+			endInOrder(sayLine);
 			const path = ${JSON.stringify(join(work, 'leftover'))};
 			leaves(path);
 			writeFileSync(path, '');

@@ -1,7 +1,7 @@
 // docs/cli.md has an example of every option and every command, and none of an option that is not there.
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { definitions } from '../../src/cli/definitions.js';
+import { definitions } from '../../src/options/definitions.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('docs/cli.md');

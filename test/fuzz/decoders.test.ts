@@ -1,12 +1,12 @@
 /** The decoders by themselves, with hundreds of thousands of inputs: they accept, or refuse in words, and never anything else. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
+import { Deframer } from '../../src/net/frame.js';
 import { criu } from '../../src/proto/messages.js';
-import { Deframer } from '../../src/wire/frame.js';
-import { checkImageName } from '../../src/wire/image-name.js';
-import { MOST_MESSAGE_BYTES } from '../../src/wire/limits.js';
-import { decodeMarker, encodeMarker, type Marker } from '../../src/wire/marker.js';
-import { Order } from '../../src/wire/order.js';
+import { checkImageName } from '../../src/stream/image-name.js';
+import { MOST_MESSAGE_BYTES } from '../../src/stream/limits.js';
+import { decodeMarker, encodeMarker, type Marker } from '../../src/stream/marker.js';
+import { Order } from '../../src/stream/sequencer.js';
 import { suite } from '../support/suite.js';
 import {
 	anyFrame,

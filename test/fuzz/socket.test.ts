@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { capture } from '../../src/capture/capture.js';
 import { ConnectedSocket } from '../../src/criu/socket.js';
-import { serve } from '../../src/replay/serve.js';
+import { serve } from '../../src/restore/serve.js';
 import type { HeldFile } from '../../src/stores/held.js';
 import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { markersIn } from '../support/markers.js';

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { explained } from '../../src/libc/errno.js';
-import { describeError } from '../../src/run/errors.js';
+import { describeError } from '../../src/runtime/errors.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 

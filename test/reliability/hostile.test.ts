@@ -5,7 +5,7 @@ import { CriuConnection } from '../../src/criu/connection.js';
 import { close, write } from '../../src/libc/calls.js';
 import { sendFds } from '../../src/libc/message.js';
 import { makePipe } from '../../src/libc/pipes.js';
-import { Stop } from '../../src/run/stop.js';
+import { Stop } from '../../src/runtime/stop.js';
 import { afterwards } from '../support/cleanup.js';
 import { data, file, fileEnd, imageEnd, markersIn, prefixed, streamOf } from '../support/markers.js';
 import { socketPairs } from '../support/socket-pair.js';

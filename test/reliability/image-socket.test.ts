@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { buffer, read } from '../../src/libc/calls.js';
 import { EAGAIN, ECONNRESET, ENOENT, must } from '../../src/libc/errno.js';
 import { poller } from '../../src/libc/poller.js';
-import { connectUnix, listenUnix } from '../../src/libc/unix-socket.js';
+import { connectUnix, listenUnix } from '../../src/net/unix-socket.js';
 import { listener, smallStream } from '../daemon/service.js';
 import { afterwards } from '../support/cleanup.js';
 import { markersIn } from '../support/markers.js';

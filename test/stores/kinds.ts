@@ -2,13 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ListeningSocket } from '../../src/criu/socket.js';
-import { serve } from '../../src/replay/serve.js';
-import { Stop } from '../../src/run/stop.js';
+import { serve } from '../../src/restore/serve.js';
+import { Stop } from '../../src/runtime/stop.js';
+import { FolderStore } from '../../src/stores/directory.js';
 import { ExtWriter } from '../../src/stores/ext.js';
-import { FolderStore } from '../../src/stores/folder.js';
 import { HeldStore } from '../../src/stores/held.js';
 import type { RoomOptions } from '../../src/stores/room.js';
-import type { FileWriter, Store } from '../../src/stores/store.js';
+import type { FileWriter, Store } from '../../src/stream/store.js';
 import { afterwards } from '../support/cleanup.js';
 import { pipe, type ReadEnd } from '../support/pipe.js';
 import { StandInRestore } from '../support/stand-in.js';

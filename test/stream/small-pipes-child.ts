@@ -5,10 +5,10 @@
 import { sendImage } from '../../src/capture/image-reader.js';
 import { EAGAIN } from '../../src/libc/errno.js';
 import { makePipe, pipeSize } from '../../src/libc/pipes.js';
-import { load } from '../../src/replay/load.js';
-import { Stop } from '../../src/run/stop.js';
-import { Balance } from '../../src/shards/balance.js';
+import { Stop } from '../../src/runtime/stop.js';
 import { HeldStore } from '../../src/stores/held.js';
+import { Balance } from '../../src/stream/balancer.js';
+import { load } from '../../src/stream/load.js';
 import { content } from '../support/content.js';
 import { pipe } from '../support/pipe.js';
 

@@ -3,9 +3,9 @@ import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'nod
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { sendImage } from '../../src/capture/image-reader.js';
-import { load } from '../../src/replay/load.js';
-import { Stop } from '../../src/run/stop.js';
-import { Balance } from '../../src/shards/balance.js';
+import { Stop } from '../../src/runtime/stop.js';
+import { Balance } from '../../src/stream/balancer.js';
+import { load } from '../../src/stream/load.js';
 import { afterwards } from '../support/cleanup.js';
 import { data, file, streamOf } from '../support/markers.js';
 import { ours, Streamer } from '../support/streamer.js';

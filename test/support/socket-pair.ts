@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { must } from '../../src/libc/errno.js';
 import { poller } from '../../src/libc/poller.js';
-import { acceptUnix, connectUnix, listenUnix } from '../../src/libc/unix-socket.js';
+import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
 import { afterwards } from './cleanup.js';
 import { temporaryFolder } from './temporary.js';
 

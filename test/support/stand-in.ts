@@ -8,7 +8,7 @@ import { write as libcWrite } from '../../src/libc/calls.js';
 import { callError, EAGAIN, ECONNREFUSED, ENOENT } from '../../src/libc/errno.js';
 import { Receiver, sendFds } from '../../src/libc/message.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
-import { connectUnix } from '../../src/libc/unix-socket.js';
+import { connectUnix } from '../../src/net/unix-socket.js';
 import { End, pipe, type ReadEnd, type WriteEnd } from './pipe.js';
 import type { Streamer } from './streamer.js';
 import { until } from './until.js';

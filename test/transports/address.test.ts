@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
-import { UsageError } from '../../src/run/errors.js';
-import { describeSockaddr, inetSockaddr, parseAddress, vsockSockaddr } from '../../src/transports/address.js';
+import { describeSockaddr, inetSockaddr, parseAddress, vsockSockaddr } from '../../src/net/address.js';
+import { UsageError } from '../../src/runtime/errors.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('addresses');

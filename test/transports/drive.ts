@@ -1,14 +1,14 @@
 /** What the engine does with shards, as little of it as shows that a transport carries bytes. */
 
 import { createServer } from 'node:net';
-import type { Command } from '../../src/cli/definitions.js';
-import { type Options, readOptions } from '../../src/cli/options.js';
 import { buffer, read, write } from '../../src/libc/calls.js';
 import { callError, EAGAIN, EINTR } from '../../src/libc/errno.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
 import { checkOptions } from '../../src/options/check.js';
-import type { Shard } from '../../src/shards/shard.js';
-import type { LinkRequest } from '../../src/transports/handshake.js';
+import type { Command } from '../../src/options/definitions.js';
+import { type Options, readOptions } from '../../src/options/resolve.js';
+import type { LinkRequest } from '../../src/peer/handshake.js';
+import type { Shard } from '../../src/stream/shard.js';
 import type { Way } from '../../src/transports/open.js';
 
 /** The options of a command line. */

@@ -3,8 +3,8 @@
  * to $RESULT. With $HOLD it lives on, after the shards are closed, until stdin ends.
  */
 import { readSync, writeFileSync } from 'node:fs';
-import type { Command } from '../../src/cli/definitions.js';
-import { UsageError } from '../../src/run/errors.js';
+import type { Command } from '../../src/options/definitions.js';
+import { UsageError } from '../../src/runtime/errors.js';
 import { openIncoming, openOutgoing } from '../../src/transports/open.js';
 import { readAll, wayOf, writeAll } from './drive.js';
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { fcntl, pipe2, socket } from '../../src/libc/calls.js';
 import { AF_UNIX, F_GETFL, F_SETFL, O_CLOEXEC, O_NONBLOCK } from '../../src/libc/constants.js';
-import { acceptUnix, connectUnix, listenUnix } from '../../src/libc/unix-socket.js';
+import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';

@@ -1,7 +1,7 @@
 /** The file of corrections, as bytes and as values, and what a reader refuses. */
 import * as assert from 'uvu/assert';
 import { corrections } from '../../src/proto/images.js';
-import { decodeCorrections, encodeCorrections } from '../../src/wire/corrections.js';
+import { decodeCorrections, encodeCorrections } from '../../src/stream/corrections.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('corrections');

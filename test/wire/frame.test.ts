@@ -1,7 +1,7 @@
 // Messages with their length before them arrive in any pieces, and never make a reader hold more than the limit.
 import * as assert from 'uvu/assert';
-import { Deframer, frame } from '../../src/wire/frame.js';
-import { MOST_MESSAGE_BYTES } from '../../src/wire/limits.js';
+import { Deframer, frame } from '../../src/net/frame.js';
+import { MOST_MESSAGE_BYTES } from '../../src/stream/limits.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('frame');

@@ -1,6 +1,6 @@
 // Names come from outside and become paths.
 import * as assert from 'uvu/assert';
-import { checkImageName, quoteName } from '../../src/wire/image-name.js';
+import { checkImageName, quoteName } from '../../src/stream/image-name.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('image name');

@@ -1,6 +1,6 @@
 // The bytes of markers: what every reader of this stream, ours or not, relies on.
 import * as assert from 'uvu/assert';
-import { decodeMarker, encodeMarker, type Marker } from '../../src/wire/marker.js';
+import { decodeMarker, encodeMarker, type Marker } from '../../src/stream/marker.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('marker');

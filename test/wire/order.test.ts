@@ -1,7 +1,7 @@
 // What markers mean depends on those before them.
 import * as assert from 'uvu/assert';
-import type { MarkerBody } from '../../src/wire/marker.js';
-import { Order, type Step } from '../../src/wire/order.js';
+import type { MarkerBody } from '../../src/stream/marker.js';
+import { Order, type Step } from '../../src/stream/sequencer.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('order');

@@ -1,0 +1,141 @@
+/**
+ * A connection: messages before and after the stream, and the descriptor that the stream itself takes. Messages are read to
+ * their last byte and no further, since what follows is the stream, which somebody else reads.
+ */
+import { buffer, read, shutdown, write } from '../libc/calls.js';
+import { SHUT_RDWR, SHUT_WR } from '../libc/constants.js';
+import { callError, EAGAIN, EINTR } from '../libc/errno.js';
+import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
+import { frame, PREFIX_BYTES } from '../net/frame.js';
+import { ready } from '../net/sockets.js';
+import { MOST_MESSAGE_BYTES } from '../stream/limits.js';
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+/** A deadline passed. */
+export class Silence extends Error {
+	constructor(name: string) {
+		super(`${name} is silent`);
+	}
+}
+
+/** Deadlines are of Date.now, and throw {@link Silence} when they pass. */
+export interface Wire {
+	/** For messages: "tcp://10.0.0.1:7000". */
+	readonly name: string;
+	/** The next message; undefined at the end of input, and once the wire is closed. */
+	receive(deadline?: number): Promise<Buffer | undefined>;
+	send(message: Uint8Array, deadline?: number): Promise<void>;
+	/** Calls `react` once when anything comes from the other side, or it goes. Returns how to stop that. */
+	watch(react: () => void): () => void;
+	/** What the stream is to be written to from now on. */
+	sink(): number;
+	/** What the stream is to be read from from now on. */
+	source(): number;
+	/** Makes writes to {@link sink} fail from now on; messages can still be received. */
+	breakSink(): void;
+	/** No more is sent: the other side sees the end of input after what was sent. */
+	end(): void;
+	/** Reads what still comes and drops it, until the other side ends or `deadline`: what it has to read is not lost so. */
+	drain(deadline: number): Promise<void>;
+	close(): void;
+}
+
+/** Messages, from whatever gives exactly so many bytes. */
+export async function receiveFrom(
+	name: string,
+	take: (bytes: number) => Promise<Buffer | undefined>,
+): Promise<Buffer | undefined> {
+	const prefix = await take(PREFIX_BYTES);
+	if (!prefix) return undefined;
+	const length = prefix.readUInt32LE(0);
+	if (length > MOST_MESSAGE_BYTES) throw new Error(`${name} speaks another protocol`);
+	if (length === 0) return Buffer.alloc(0);
+	const message = await take(length);
+	if (!message) throw new Error(`${name} ended in the middle of a message`);
+	return message;
+}
+
+/** A {@link Wire} that is nothing but a socket: the stream takes the socket itself. */
+export class SocketWire implements Wire {
+	#closed = false;
+
+	/** Owns `fd` from now on. */
+	constructor(
+		readonly fd: number,
+		readonly name: string,
+	) {}
+
+	receive(deadline = NEVER): Promise<Buffer | undefined> {
+		return receiveFrom(this.name, (bytes) => this.#take(bytes, deadline));
+	}
+
+	async #take(bytes: number, deadline: number): Promise<Buffer | undefined> {
+		const result = buffer(bytes);
+		for (let at = 0; at < bytes; ) {
+			if (this.#closed) return undefined;
+			const count = read(this.fd, result.subarray(at), bytes - at);
+			if (count === -EAGAIN) await this.#until(EPOLLIN, deadline);
+			else if (count === 0 && at === 0) return undefined;
+			else if (count === 0) throw new Error(`${this.name} ended in the middle of a message`);
+			else if (count > 0) at += count;
+			else if (count !== -EINTR) throw callError(`the connection to ${this.name} broke`, count);
+		}
+		return result;
+	}
+
+	async send(message: Uint8Array, deadline = NEVER): Promise<void> {
+		const bytes = frame(message);
+		for (let at = 0; at < bytes.length; ) {
+			if (this.#closed) throw new Error(`the connection to ${this.name} is closed`);
+			const count = write(this.fd, bytes.subarray(at), bytes.length - at);
+			if (count === -EAGAIN) await this.#until(EPOLLOUT, deadline);
+			else if (count > 0) at += count;
+			else if (count !== -EINTR) throw callError(`the connection to ${this.name} broke`, count);
+		}
+	}
+
+	async #until(events: number, deadline: number): Promise<void> {
+		if (!(await ready(this.fd, events, deadline))) throw new Silence(this.name);
+	}
+
+	watch(react: () => void): () => void {
+		poller.once(this.fd, EPOLLIN, react);
+		return () => {
+			if (!this.#closed) poller.cancel(this.fd, EPOLLIN);
+		};
+	}
+
+	sink(): number {
+		return this.fd;
+	}
+
+	source(): number {
+		return this.fd;
+	}
+
+	breakSink(): void {
+		if (!this.#closed) shutdown(this.fd, SHUT_RDWR);
+	}
+
+	end(): void {
+		if (!this.#closed) shutdown(this.fd, SHUT_WR);
+	}
+
+	async drain(deadline: number): Promise<void> {
+		const scratch = buffer(256 << 10);
+		while (!this.#closed && Date.now() < deadline) {
+			const count = read(this.fd, scratch, scratch.length);
+			if (count === -EAGAIN) await this.#until(EPOLLIN, deadline);
+			else if (count === 0 || (count < 0 && count !== -EINTR)) return;
+			else await new Promise(setImmediate);
+		}
+	}
+
+	close(): void {
+		if (this.#closed) return;
+		this.#closed = true;
+		poller.interrupt(this.fd);
+		poller.close(this.fd);
+	}
+}

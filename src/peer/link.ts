@@ -1,0 +1,212 @@
+/**
+ * Streams over connections: after the stream the receiver says whether it has the whole image, and while it works it says
+ * now and then that it lives. Its words come on the same connections, against the stream.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ECONNRESET, EPIPE } from '../libc/errno.js';
+import { gatherAll } from '../peer/accept.js';
+import { connectAll, type Linked } from '../peer/connect.js';
+import {
+	FAREWELL_MILLIS,
+	foreign,
+	HANDSHAKE_MILLIS,
+	type LinkRequest,
+	type LinkSettings,
+} from '../peer/handshake.js';
+import { link } from '../proto/messages.js';
+import { describeError } from '../runtime/errors.js';
+import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
+import type { Wire } from './connection.js';
+
+/** How long the connecting side tries: time to type the other command. */
+const PATIENCE_MILLIS = 30_000;
+/** The receiver says that it lives at least as often, and four times within what the sender takes for its end. */
+const ALIVE_MILLIS = 5000;
+const QUICKEST_ALIVE_MILLIS = 100;
+/** For hearing what had come before a silence was noticed. */
+const GRACE_MILLIS = 100;
+/** A receiver that failed drops what still comes for so long, until the sender has heard it. */
+const DRAIN_MILLIS = 5000;
+
+/** Parts of {@link LinkSettings} that not every caller has to say; tests make the times shorter. */
+export type Surroundings = Partial<Omit<LinkSettings, keyof LinkRequest>>;
+
+/** Connects (or listens for) a receiver. */
+export async function sendOver(request: LinkRequest, surroundings: Surroundings = {}): Promise<Outgoing> {
+	const settings = settingsOf(request, surroundings);
+	return new Sender(settings, await establish(settings));
+}
+
+/** Connects (or listens for) a sender. */
+export async function receiveOver(request: LinkRequest, surroundings: Surroundings = {}): Promise<Incoming> {
+	const settings = settingsOf(request, surroundings);
+	return new Receiver(settings, await establish(settings));
+}
+
+function establish(settings: LinkSettings): Promise<Linked> {
+	return settings.listens ? gatherAll(settings) : connectAll(settings);
+}
+
+function settingsOf(request: LinkRequest, surroundings: Surroundings): LinkSettings {
+	return {
+		patienceMillis: PATIENCE_MILLIS,
+		handshakeMillis: HANDSHAKE_MILLIS,
+		warn() {},
+		async listening() {},
+		...request,
+		...surroundings,
+	};
+}
+
+class Sender implements Outgoing {
+	readonly shards: readonly Shard[];
+	readonly #wires: readonly Wire[];
+	readonly #stallMillis: number;
+	/** Why the far end does not have the image, in its words or in ours. */
+	#failure: Error | undefined;
+	#whole = false;
+	#ended = false;
+	#closed = false;
+	#heard = Date.now();
+	/** Resolves once {@link #failure} or {@link #whole} is set. */
+	readonly #settled: Promise<void>;
+	#settle!: () => void;
+
+	constructor({ stallMillis }: LinkSettings, { wires }: Linked) {
+		this.#wires = wires;
+		this.#stallMillis = stallMillis;
+		this.#settled = new Promise((resolve) => {
+			this.#settle = resolve;
+		});
+		this.shards = wires.map((wire) => ({ fd: wire.sink(), name: wire.name, stallMillis }));
+		for (const wire of wires) void this.#hear(wire);
+	}
+
+	/** What the receiver says, from now to the end: it may refuse the stream in its middle. */
+	async #hear(wire: Wire): Promise<void> {
+		try {
+			for (;;) {
+				const message = await wire.receive();
+				if (this.#closed || this.#whole) return;
+				if (!message)
+					throw new Error(
+						`${wire.name} closed the connection before it said that it has the image: it was ended, or it failed`,
+					);
+				this.#heard = Date.now();
+				const said = link.Receipt.decode(message);
+				if (said.failed) throw new Error(`the receiver at ${wire.name} says: ${foreign(said.failed.reason)}`);
+				if (said.whole && !this.#ended)
+					throw new Error(`${wire.name} says that it has the image, before it was sent`);
+				if (said.whole) {
+					this.#whole = true;
+					this.#settle();
+				}
+			}
+		} catch (error) {
+			if (this.#whole || this.#closed) return;
+			this.#failure ??= error as Error;
+			this.#settle();
+			// Whoever writes at this moment learns it by EPIPE.
+			for (const each of this.#wires) each.breakSink();
+		}
+	}
+
+	async received(): Promise<{ silent: boolean }> {
+		this.#ended = true;
+		this.#heard = Date.now();
+		for (const wire of this.#wires) wire.end();
+		await this.#answer();
+		if (this.#failure) throw this.#failure;
+		await this.close();
+		return { silent: false };
+	}
+
+	async #answer(): Promise<void> {
+		if (!this.#stallMillis) return await this.#settled;
+		for (;;) {
+			// The clock may be set back, and a timer that is too long fires at once.
+			const left = Math.min(this.#stallMillis, this.#heard + this.#stallMillis - Date.now());
+			if (left <= 0) break;
+			const timer = new AbortController();
+			const late = sleep(left, true, { signal: timer.signal }).catch(() => false);
+			const isLate = await Promise.race([this.#settled, late]);
+			timer.abort();
+			if (!isLate) return;
+			// If it was this process that slept, what came meanwhile is still to be heard.
+			await sleep(GRACE_MILLIS);
+		}
+		const seconds = this.#stallMillis / 1000;
+		this.#failure ??= new Error(
+			`the receiver at ${this.#wires[0]!.name} was silent for ${seconds} s when it had to say that it has the image ` +
+				'(--stall-timeout)',
+		);
+	}
+
+	async explain(error: Error): Promise<Error> {
+		// A connection that broke has a reason that may be on its way; other errors are most often of this side's making.
+		const { errno } = error as { errno?: number };
+		const millis = errno === EPIPE || errno === ECONNRESET ? FAREWELL_MILLIS : GRACE_MILLIS;
+		if (!this.#failure) await Promise.race([this.#settled, sleep(millis, undefined, { ref: false })]);
+		return this.#failure ?? error;
+	}
+
+	async close(): Promise<void> {
+		this.#closed = true;
+		for (const wire of this.#wires) wire.close();
+	}
+}
+
+class Receiver implements Incoming {
+	readonly shards: readonly Shard[];
+	readonly #wires: readonly Wire[];
+	readonly #alive: NodeJS.Timeout;
+	#closed = false;
+
+	constructor({ stallMillis }: LinkSettings, { wires, theirStallMillis }: Linked) {
+		this.#wires = wires;
+		this.shards = wires.map((wire) => ({ fd: wire.source(), name: wire.name, stallMillis }));
+		const often = theirStallMillis ? theirStallMillis / 4 : ALIVE_MILLIS;
+		this.#alive = setInterval(
+			() => void this.#say({ alive: {} }),
+			Math.max(QUICKEST_ALIVE_MILLIS, Math.min(often, ALIVE_MILLIS)),
+		);
+		this.#alive.unref();
+	}
+
+	/** To the sender, on every connection; returns how many of them took it. */
+	async #say(receipt: link.IReceipt): Promise<number> {
+		const message = link.Receipt.encode(receipt).finish();
+		const deadline = Date.now() + FAREWELL_MILLIS;
+		const sent = await Promise.allSettled(this.#wires.map((wire) => wire.send(message, deadline)));
+		return sent.filter(({ status }) => status === 'fulfilled').length;
+	}
+
+	async acknowledge(): Promise<void> {
+		if (this.#closed) return;
+		this.#closed = true;
+		clearInterval(this.#alive);
+		const told = await this.#say({ whole: {} });
+		for (const wire of this.#wires) {
+			wire.end();
+			wire.close();
+		}
+		// The sender will think that its image was lost, and let the application live: it must not run here as well.
+		if (!told) throw new Error(`the image is whole, but ${this.#wires[0]!.name}, who sent it, is gone`);
+	}
+
+	async close(error?: Error): Promise<void> {
+		if (this.#closed) return;
+		this.#closed = true;
+		clearInterval(this.#alive);
+		if (error) {
+			await this.#say({ failed: { reason: foreign(describeError(error)) } });
+			const deadline = Date.now() + DRAIN_MILLIS;
+			const drains = this.#wires.map(async (wire) => {
+				wire.end();
+				await wire.drain(deadline);
+			});
+			await Promise.allSettled(drains);
+		}
+		for (const wire of this.#wires) wire.close();
+	}
+}

@@ -1,0 +1,124 @@
+/** TLS 1.3 around a connection, by Node's own tls: the handshake of either side, and what to say where it fails. */
+import { isIP, Socket } from 'node:net';
+import { connect, createServer, type TLSSocket } from 'node:tls';
+import { buffer, read } from '../libc/calls.js';
+import { EPOLLIN, poller } from '../libc/poller.js';
+import { ready } from '../net/sockets.js';
+import { turnAway } from '../peer/handshake.js';
+import { TlsWire } from '../peer/tls-connection.js';
+import { clientReason, serverReason } from '../peer/tls-reasons.js';
+import type { Dress } from '../peer/wrapper.js';
+import { SocketWire } from './connection.js';
+
+/** What --tls-cert, --tls-key and --tls-ca hold (PEM). */
+export interface TlsFiles {
+	cert?: Buffer;
+	key?: Buffer;
+	ca?: Buffer;
+}
+
+/** Of a TLS record with a handshake in it, whatever the version. */
+const RECORD_START = Buffer.of(0x16, 0x03);
+
+/** Checks that the certificate of the other side is for the host that was asked for. */
+export function clientDress(files: TlsFiles): Dress {
+	return async (fd, name, host, deadline) => {
+		const socket = connect({
+			...files,
+			socket: own(fd),
+			host,
+			...(isIP(host) ? {} : { servername: host }),
+			minVersion: 'TLSv1.3',
+		});
+		await secured(socket, 'secureConnect', socket, name, deadline);
+		return new TlsWire(socket, name);
+	};
+}
+
+/** Demands a certificate of the other side where there is a CA to check it. */
+export function serverDress(files: TlsFiles): Dress {
+	const requestCert = files.ca !== undefined;
+	return async (fd, name, _host, deadline) => {
+		const first = await firstBytes(fd, name, deadline);
+		const raw = own(fd);
+		raw.unshift(first);
+		// One that the CA does not vouch for is refused below, where the other side can be told why.
+		const server = createServer({ ...files, requestCert, rejectUnauthorized: false, minVersion: 'TLSv1.3' });
+		const secure = new Promise<TLSSocket>((resolve, reject) => {
+			server.once('secureConnection', resolve);
+			server.once('tlsClientError', reject);
+		});
+		server.emit('connection', raw);
+		const socket = await limited(secure, raw, name, deadline, serverReason);
+		const wire = new TlsWire(socket, name);
+		if (!requestCert || socket.authorized) return wire;
+		const shown = Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
+		const reason = shown
+			? `the certificate is not accepted (${socket.authorizationError}): --tls-ca of the side that listens has to vouch for it`
+			: 'a certificate is needed here: give --tls-cert and --tls-key';
+		await turnAway(wire, reason);
+		throw new Error(reason);
+	};
+}
+
+/** What a client begins with: one without TLS can only be told why as long as no TLS was tried. */
+async function firstBytes(fd: number, name: string, deadline: number): Promise<Buffer> {
+	const bytes = buffer(RECORD_START.length);
+	const inTime = await ready(fd, EPOLLIN, deadline);
+	const count = inTime ? read(fd, bytes, bytes.length) : 0;
+	if (count === bytes.length && !bytes.equals(RECORD_START)) {
+		const reason = 'TLS is needed here: give --tls-cert, --tls-key and --tls-ca';
+		await turnAway(new SocketWire(fd, name), reason);
+		throw new Error(reason);
+	}
+	if (count > 0) return bytes.subarray(0, count);
+	poller.close(fd);
+	throw new Error(inTime ? 'it went before it said anything' : 'it is silent');
+}
+
+/** `fd` as a socket of Node's, which closes it. */
+function own(fd: number): Socket {
+	poller.release(fd);
+	return new Socket({ fd, readable: true, writable: true });
+}
+
+async function secured(
+	socket: TLSSocket,
+	event: string,
+	raw: Socket,
+	name: string,
+	deadline: number,
+): Promise<void> {
+	const secure = new Promise<void>((resolve, reject) => {
+		socket.once(event, resolve);
+		socket.once('error', reject);
+		socket.once('close', () => reject(new Error('it closed the connection')));
+	});
+	await limited(secure, raw, name, deadline, clientReason);
+}
+
+async function limited<T>(
+	secure: Promise<T>,
+	raw: Socket,
+	name: string,
+	deadline: number,
+	reason: (error: unknown) => string,
+): Promise<T> {
+	let timer: NodeJS.Timeout | undefined;
+	const late = new Promise<never>((_, reject) => {
+		const left = Math.max(0, deadline - Date.now());
+		timer = setTimeout(() => reject(new Error('it is silent')), left);
+	});
+	// What goes wrong after the first error is a consequence.
+	raw.on('error', () => {});
+	try {
+		return await Promise.race([secure, late]);
+	} catch (cause) {
+		raw.destroy();
+		const { code } = cause as NodeJS.ErrnoException;
+		throw Object.assign(new Error(`no TLS with ${name}: ${reason(cause)}`), { code });
+	} finally {
+		clearTimeout(timer);
+		secure.catch(() => {});
+	}
+}

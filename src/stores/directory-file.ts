@@ -1,0 +1,189 @@
+/**
+ * A file of an images folder that has its name only at the end. A large one has none until then, where the file system can
+ * make such files, else a temporary one; a small one is in memory.
+ */
+import { closeSync, existsSync, fsync, openSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { linkat, pwrite, splice } from '../libc/calls.js';
+import {
+	AT_FDCWD,
+	AT_SYMLINK_FOLLOW,
+	O_CREAT,
+	O_EXCL,
+	O_RDONLY,
+	O_TMPFILE,
+	O_WRONLY,
+	SPLICE_F_MOVE,
+	SPLICE_F_NONBLOCK,
+} from '../libc/constants.js';
+import { callError, EAGAIN, EEXIST, EINTR, errnoOf, errnoText, explained } from '../libc/errno.js';
+import { gone, leaves, remove } from '../runtime/cleanup.js';
+import { LAST_IMAGE } from '../stream/image-name.js';
+import type { FileWriter } from '../stream/store.js';
+
+/** Files up to this size are small. */
+const SMALL = 64 << 10;
+const sync = promisify(fsync);
+/** Of files with a temporary name: those of the image may be as long as a name can be. */
+let unfinished = 0;
+
+/** What the files of a folder share. */
+export interface Limits {
+	mayHold(bytes: number): boolean;
+	mayOpen(): boolean;
+}
+
+/** One file of a folder. */
+export class FolderFile implements FileWriter {
+	readonly isLast: boolean;
+	readonly patches: { offset: number; bytes: Uint8Array }[] = [];
+	#parts: Buffer[] = [];
+	#size = 0;
+	#fd: number | undefined;
+	/** Of a file that could not be made without one. */
+	#temporary: string | undefined;
+	#named = false;
+	readonly #at = new BigInt64Array(new ArrayBuffer(8));
+
+	constructor(
+		readonly folder: string,
+		readonly name: string,
+		readonly limits: Limits,
+	) {
+		this.isLast = name === LAST_IMAGE;
+	}
+
+	expect(bytes: number): boolean {
+		if (this.#fd !== undefined) return true;
+		if (this.size + bytes > SMALL || !this.limits.mayHold(bytes)) this.write();
+		return this.#fd !== undefined;
+	}
+
+	append(bytes: Buffer): undefined {
+		if (this.#fd === undefined) this.#parts.push(Buffer.from(bytes));
+		else {
+			this.#write(bytes, this.#size);
+			this.#size += bytes.length;
+		}
+	}
+
+	move(from: number, bytes: number): number {
+		this.#at[0] = BigInt(this.#size);
+		const moved = splice(from, null, this.#fd!, this.#at, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		if (moved === -EAGAIN || moved === -EINTR) return -EAGAIN;
+		if (moved < 0) throw this.#error(moved);
+		this.#size += moved;
+		return moved;
+	}
+
+	whenRoom(): Promise<void> {
+		return Promise.resolve();
+	}
+
+	end(): void {
+		this.rest();
+	}
+
+	/** Bytes that came so far. */
+	get size(): number {
+		return this.#parts.reduce((sum, { length }) => sum + length, this.#size);
+	}
+
+	/** What is in memory goes into the file, and what replaces a part of it. */
+	write(): void {
+		if (this.#fd === undefined && this.#temporary === undefined) this.#open();
+		for (const part of this.#parts) {
+			this.#write(part, this.#size);
+			this.#size += part.length;
+		}
+		this.#parts = [];
+		if (this.patches.length) this.#fd ??= openSync(this.#temporary!, O_WRONLY);
+		for (const { offset, bytes } of this.patches.splice(0)) this.#write(bytes, offset);
+	}
+
+	async sync(): Promise<void> {
+		try {
+			this.#fd ??= openSync(this.#temporary!, O_RDONLY);
+			await sync(this.#fd);
+		} catch (error) {
+			throw new Error(`cannot write ${this.#path} to the disk: ${errnoText(errnoOf(error))}`);
+		}
+	}
+
+	/** Gives the file its name. */
+	giveName(overwrite: boolean): void {
+		let from = this.#temporary;
+		if (from === undefined) {
+			if (overwrite) from = this.#temporaryPath();
+			const to = from ?? this.#path;
+			if (from) leaves(from);
+			const result = linkat(AT_FDCWD, `/proc/self/fd/${this.#fd}`, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
+			if (result === -EEXIST)
+				throw new Error(`${to} was made by somebody else meanwhile: choose an empty --images-dir`);
+			if (result < 0) throw callError(`cannot name ${to}`, result);
+		}
+		if (from) {
+			if (!overwrite && existsSync(this.#path))
+				throw new Error(`${this.#path} was made by somebody else meanwhile`);
+			explained(`cannot name ${this.#path}`, () => renameSync(from, this.#path));
+			gone(from);
+		}
+		this.#named = true;
+		this.#closeFd();
+	}
+
+	/** A file that has a name already needs no descriptor until it gets its own. */
+	rest(): void {
+		if (this.#temporary) this.#closeFd();
+	}
+
+	/** With `failed`, a name that was given is taken back. */
+	close(failed: boolean): void {
+		this.#closeFd();
+		if (!this.#named && this.#temporary) remove(this.#temporary);
+		if (this.#named && failed) remove(this.#path);
+	}
+
+	get #path(): string {
+		return join(this.folder, this.name);
+	}
+
+	#temporaryPath(): string {
+		return join(this.folder, `.image.${process.pid}.${unfinished++}`);
+	}
+
+	#open(): void {
+		if (this.limits.mayOpen()) {
+			try {
+				this.#fd = openSync(this.folder, O_TMPFILE | O_WRONLY, 0o600);
+				return;
+			} catch {
+				// Not every file system has files without names.
+			}
+		}
+		const path = this.#temporaryPath();
+		this.#temporary = path;
+		leaves(path);
+		const open = () => openSync(path, O_WRONLY | O_CREAT | O_EXCL, 0o600);
+		this.#fd = explained(`cannot make a file in ${this.folder}`, open);
+	}
+
+	#closeFd(): void {
+		if (this.#fd !== undefined) closeSync(this.#fd);
+		this.#fd = undefined;
+	}
+
+	#write(bytes: Uint8Array, offset: number): void {
+		for (let at = 0; at < bytes.length; ) {
+			const written = pwrite(this.#fd!, bytes.subarray(at), bytes.length - at, offset + at);
+			if (written === -EINTR) continue;
+			if (written < 0) throw this.#error(written);
+			at += written;
+		}
+	}
+
+	#error(result: number): Error {
+		return callError(`cannot write ${this.#path}`, result);
+	}
+}

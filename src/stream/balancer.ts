@@ -1,0 +1,189 @@
+/**
+ * All shards of a capture. Each chunk goes to the shard with the most room, so that a slow one never stalls the others; a
+ * marker's place in the order of all shards is given here, when it is written.
+ */
+import { poller } from '../libc/poller.js';
+import type { Stop } from '../runtime/stop.js';
+import { stalled } from './drained.js';
+import { firstEnded } from './ended-readers.js';
+import { encodeMarker, type MarkerBody } from './marker.js';
+import type { Shard } from './shard.js';
+import { ShardWriter, SMALL } from './shard-writer.js';
+
+/** Between two looks at full shards, in microseconds: from the time in which a fast reader empties half a pipe… */
+const FIRST_LOOK = 100;
+/** …to what costs nothing while a reader stands still. */
+const LAST_LOOK = 10_000;
+
+/** A shard that its holder alone may write to, until {@link Balance.release}. */
+export interface Held {
+	writer: ShardWriter;
+	/** Payload bytes that it takes at once. */
+	room: number;
+}
+
+export class Balance {
+	readonly writers: readonly ShardWriter[];
+	#seq = 0;
+	#current: string | undefined;
+	/** Those who wait for room, in order. */
+	#line: Promise<unknown> | undefined;
+	/** Has records that go out in this turn of the event loop. */
+	#gathering: ShardWriter | undefined;
+	#look: (() => void) | undefined;
+	/** Of shards with the same room, which one is asked first: all of them take part. */
+	#turn = 0;
+
+	constructor(
+		shards: readonly Shard[],
+		readonly stop: Stop,
+	) {
+		this.writers = shards.map((shard) => new ShardWriter(shard, stop));
+	}
+
+	/** The shard with the most room, if one has enough for `wanted` bytes and nobody is before the caller. */
+	tryTake(wanted: number): Held | undefined {
+		if (this.#line) return undefined;
+		// Small records go where the last one waits to be written: asking every shard for its room costs a call each.
+		const last = this.#gathering;
+		if (wanted > SMALL || !last || last.busy || last.full) return this.#roomiest(wanted);
+		last.busy = true;
+		return { writer: last, room: SMALL };
+	}
+
+	/** {@link tryTake}, once it is the caller's turn and there is room. */
+	async take(wanted: number): Promise<Held> {
+		const before = this.#line;
+		const mine = (async () => {
+			await before?.catch(() => {});
+			return this.#whenRoom(wanted);
+		})();
+		this.#line = mine;
+		try {
+			return await mine;
+		} finally {
+			if (this.#line === mine) this.#line = undefined;
+		}
+	}
+
+	/** Gives a held shard back; what was appended goes out with what follows in this turn of the event loop. */
+	release({ writer }: Held): void {
+		writer.busy = false;
+		if (writer.full) writer.flushSoon(this.#roomAgain);
+		else if (this.#gathering !== writer) {
+			if (!this.#gathering) setImmediate(this.#flush);
+			else if (!this.#gathering.busy) this.#gathering.flushSoon(this.#roomAgain);
+			this.#gathering = writer;
+		}
+		this.#look?.();
+	}
+
+	/** Appends what a file consists of: `data` (SMALL at most, copied), and its end. */
+	put(held: Held, name: string, data: Uint8Array, end: boolean): void {
+		if (data.length) {
+			this.#append(held, name, { kind: 'data', bytes: data.length });
+			held.writer.append(data);
+		}
+		if (end) this.end(held, name);
+	}
+
+	/** Announces `bytes` of `name`: the payload follows, by move or write of {@link ShardWriter}. */
+	announce(held: Held, name: string, bytes: number): void {
+		this.#append(held, name, { kind: 'data', bytes });
+	}
+
+	/** Appends the end of `name`, empty files included. */
+	end(held: Held, name: string): void {
+		this.#append(held, name, { kind: 'file-end' });
+		this.#current = undefined;
+	}
+
+	/**
+	 * Ends the image, and resolves when the kernel has everything. The end comes once all that is before it was read: whoever
+	 * finds it may start the application, so it must not wait in a pipe for a capture that fails after all.
+	 */
+	async endImage(): Promise<void> {
+		const held = this.tryTake(1) ?? (await this.take(1));
+		await Promise.all(this.writers.map((writer) => writer.flush()));
+		await Promise.all(this.writers.map((writer) => writer.drained()));
+		held.writer.append(encodeMarker({ seq: this.#seq++, kind: 'image-end' }));
+		await held.writer.flush();
+		held.writer.busy = false;
+	}
+
+	#append({ writer }: Held, name: string, body: MarkerBody): void {
+		if (this.#current !== name) {
+			writer.append(encodeMarker({ seq: this.#seq++, kind: 'file', name }));
+			this.#current = name;
+		}
+		writer.append(encodeMarker({ seq: this.#seq++, ...body }));
+	}
+
+	#roomiest(wanted: number): Held | undefined {
+		let best: ShardWriter | undefined;
+		let most = 0;
+		const count = this.writers.length;
+		const first = this.#turn;
+		for (let i = 0; i < count; i++) {
+			const writer = this.writers[(first + i) % count]!;
+			if (writer.busy) continue;
+			const room = writer.room();
+			if (room <= most || room < writer.enough(wanted)) continue;
+			best = writer;
+			most = room;
+			this.#turn = (first + i + 1) % count;
+		}
+		if (!best) return undefined;
+		best.busy = true;
+		return { writer: best, room: most };
+	}
+
+	async #whenRoom(wanted: number): Promise<Held> {
+		const silence = new Silence(this.writers);
+		for (let micros = FIRST_LOOK; ; micros = Math.min(micros * 2, LAST_LOOK)) {
+			this.stop.check();
+			const held = this.#roomiest(wanted);
+			if (held) return held;
+			silence.check();
+			if (micros === LAST_LOOK) this.#checkReaders();
+			const looked = new Promise<void>((resolve) => {
+				this.#look = resolve;
+			});
+			await Promise.race([looked, poller.pause(micros)]);
+			this.#look = undefined;
+		}
+	}
+
+	/** Throws where a shard is full for ever. */
+	#checkReaders(): void {
+		const ended = firstEnded(this.writers.map(({ shard }) => shard.fd));
+		if (ended !== undefined) throw this.writers.find(({ shard }) => shard.fd === ended)!.readerGone();
+	}
+
+	readonly #roomAgain = () => this.#look?.();
+
+	readonly #flush = () => {
+		const writer = this.#gathering;
+		this.#gathering = undefined;
+		if (!writer?.busy) writer?.flushSoon(this.#roomAgain);
+	};
+}
+
+/** Notices a shard whose reader takes nothing for longer than it may. */
+class Silence {
+	readonly #since = new Map<ShardWriter, { at: number; mark: number }>();
+
+	constructor(readonly writers: readonly ShardWriter[]) {}
+
+	check(): void {
+		const now = performance.now();
+		for (const writer of this.writers) {
+			const { stallMillis } = writer.shard;
+			if (!stallMillis) continue;
+			const mark = writer.written - writer.unsent();
+			const seen = this.#since.get(writer);
+			if (!seen || seen.mark !== mark) this.#since.set(writer, { at: now, mark });
+			else if (now - seen.at > stallMillis) throw stalled(writer.shard);
+		}
+	}
+}

@@ -1,0 +1,170 @@
+/**
+ * Reads a stream into a store: markers in the order of all shards, and behind each its payload, which is moved rather than
+ * read where it is large.
+ */
+
+import { PAGE } from '../libc/constants.js';
+import type { Stop } from '../runtime/stop.js';
+import { turn } from '../runtime/yield.js';
+import type { Marker } from './marker.js';
+import { Order } from './sequencer.js';
+import type { Shard } from './shard.js';
+import { type Heard, ShardReader } from './shard-reader.js';
+import type { FileWriter, Store } from './store.js';
+import type { StreamSummary } from './summary.js';
+
+/** Fewer bytes than this are copied: pages that hold little are not worth keeping. */
+const WORTH_MOVING = 4 * PAGE;
+
+/**
+ * Reads the whole stream, up to the end of every shard, so that a writer behind a pipe ends well. Rejects where it breaks a
+ * rule of the format.
+ */
+export async function load(shards: readonly Shard[], store: Store, stop: Stop): Promise<StreamSummary> {
+	const started = performance.now();
+	const heard: Heard = { last: 0 };
+	const loader = new Loader(
+		shards.map((shard) => new ShardReader(shard, stop, heard)),
+		store,
+		stop,
+	);
+	try {
+		await loader.run();
+	} finally {
+		for (const reader of loader.readers) reader.close();
+	}
+	return {
+		shards: loader.readers.map(({ bytes, last }) => ({
+			bytes,
+			millis: Math.max(0, Math.round(last - started)),
+		})),
+		files: loader.files,
+	};
+}
+
+class Loader {
+	files = 0;
+	readonly #order = new Order();
+	readonly #writers = new Map<string, FileWriter>();
+	/** The next marker of each shard, once it is known. */
+	readonly #next: (Marker | 'end' | undefined)[];
+	/** Those who wait for the next marker of a shard. */
+	readonly #waits: (Promise<void> | undefined)[];
+
+	constructor(
+		readonly readers: readonly ShardReader[],
+		readonly store: Store,
+		readonly stop: Stop,
+	) {
+		this.#next = readers.map(() => undefined);
+		this.#waits = readers.map(() => undefined);
+	}
+
+	async run(): Promise<void> {
+		for (;;) {
+			const others = turn();
+			if (others) await others;
+			const due = this.#due();
+			if (due >= 0) {
+				const marker = this.#next[due] as Marker;
+				this.#next[due] = undefined;
+				const step = this.#order.take(marker);
+				if (step?.kind === 'data') {
+					const waiting = this.#payload(this.readers[due]!, this.#writer(step.name), step.bytes);
+					if (waiting) await waiting;
+				} else if (step?.kind === 'file-end') {
+					this.#writer(step.name).end();
+					this.#writers.delete(step.name);
+				}
+				continue;
+			}
+			if (this.#next.every((next) => next === 'end')) break;
+			if (this.#next.every((next) => next !== undefined)) throw this.#gap();
+			await this.#anyMarker();
+		}
+		if (!this.#order.done) {
+			throw new Error('the stream ends before the image does: its sender failed, or died, or was cut off');
+		}
+	}
+
+	/** The shard that has the next marker, or -1. Reads what is there. */
+	#due(): number {
+		// Once for every marker: an iterator each would be most of what this leaves behind.
+		for (let i = 0; i < this.readers.length; i++) {
+			const next = this.#waits[i] ? undefined : (this.#next[i] ??= this.readers[i]!.tryMarker());
+			if (next && next !== 'end' && this.#order.isDue(next)) return i;
+		}
+		return -1;
+	}
+
+	/** Every shard has shown its next marker, and none is the one that must come. */
+	#gap(): Error {
+		return new Error(
+			`marker ${this.#order.next} is missing: a part of the stream was lost, or not all of its shards are here`,
+		);
+	}
+
+	async #anyMarker(): Promise<void> {
+		const waiting = this.readers.map((reader, i) => {
+			if (this.#next[i]) return undefined;
+			return (this.#waits[i] ??= reader.more().finally(() => {
+				this.#waits[i] = undefined;
+			}));
+		});
+		await Promise.race(waiting.filter(Boolean));
+	}
+
+	#writer(name: string): FileWriter {
+		let writer = this.#writers.get(name);
+		if (!writer) {
+			this.#writers.set(name, (writer = this.store.create(name)));
+			this.files++;
+		}
+		return writer;
+	}
+
+	/** Takes the `bytes` behind a marker; undefined where everything was there already. */
+	#payload(reader: ShardReader, writer: FileWriter, bytes: number): Promise<void> | undefined {
+		const movable = writer.expect(bytes);
+		const buffered = reader.takeBuffered(bytes);
+		const appended = buffered.length ? writer.append(buffered) : undefined;
+		const left = bytes - buffered.length;
+		if (appended) return appended.then(() => this.#rest(reader, writer, left, movable));
+		const taken = movable ? move(reader, writer, left) : 0;
+		return taken === left ? undefined : this.#rest(reader, writer, left - taken, movable);
+	}
+
+	async #rest(reader: ShardReader, writer: FileWriter, bytes: number, movable: boolean): Promise<void> {
+		for (let left = bytes; left > 0; ) {
+			await turn();
+			if (movable) left -= move(reader, writer, left);
+			if (movable && Math.min(left, reader.movable) >= WORTH_MOVING) await writer.whenRoom();
+			else if (left > 0) left -= await this.#copy(reader, writer, left);
+		}
+	}
+
+	async #copy(reader: ShardReader, writer: FileWriter, left: number): Promise<number> {
+		const bytes = reader.tryRead(left);
+		if (bytes) {
+			const { length } = bytes;
+			await writer.append(bytes);
+			return length;
+		}
+		await reader.more();
+		return 0;
+	}
+}
+
+/** Moves what is there by reference, as far as that is worth it; how many bytes. */
+function move(reader: ShardReader, writer: FileWriter, bytes: number): number {
+	let left = bytes;
+	while (left >= WORTH_MOVING) {
+		const here = Math.min(reader.movable, left);
+		if (here < WORTH_MOVING) break;
+		const moved = writer.move(reader.movableFrom, here);
+		if (moved <= 0) break;
+		reader.moved(moved);
+		left -= moved;
+	}
+	return bytes - left;
+}

@@ -1,0 +1,246 @@
+/**
+ * One shard of a stream that is read: markers, and the payload behind some of them.
+ *
+ * What a pipe holds is first moved, all of it and by reference, into a pipe of our own: everything further happens there,
+ * where nobody else takes the lock. Reading markers from the sender's pipe while the sender fills it costs more than all the
+ * rest, because both spin for that lock; so the sender is also given the time to fill its pipe.
+ */
+import { fcntl, read } from '../libc/calls.js';
+import { F_GETPIPE_SZ } from '../libc/constants.js';
+import { callError, EAGAIN, EINTR } from '../libc/errno.js';
+import { enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
+import { EPOLLIN, poller } from '../libc/poller.js';
+import { PREFIX_BYTES } from '../net/frame.js';
+import type { Stop } from '../runtime/stop.js';
+import { MOST_MESSAGE_BYTES } from './limits.js';
+import { decodeMarker, type Marker } from './marker.js';
+import type { Shard } from './shard.js';
+import { Staging } from './staging.js';
+
+/** Read at a time while records are small. */
+const MANY = 64 << 10;
+/** The least that a marker with a payload has: what is read beyond it is copied, and shifts the payload in its pages. */
+const FEW = 4;
+/** Payloads from this size on are moved. */
+const LARGE = 16 << 10;
+/**
+ * When a byte last came over any shard, as performance.now() has it; 0 before the first. Until then the sender may wait for
+ * CRIU for as long as it takes, and later a shard may have none for long while the others are faster.
+ */
+export interface Heard {
+	last: number;
+}
+
+export class ShardReader {
+	readonly name: string;
+	/** Bytes that came, markers and payload. */
+	bytes = 0;
+	/** When the last byte came, as performance.now() has it. */
+	last = 0;
+	readonly #buffer = Buffer.allocUnsafeSlow(MANY + PREFIX_BYTES + MOST_MESSAGE_BYTES);
+	#from = 0;
+	#to = 0;
+	#ended = false;
+	/** The last payload was large: the next one probably is. */
+	#large = false;
+	/** Bytes of the last marker before a payload: the next one has as many, or one more. */
+	#usual = PREFIX_BYTES + FEW;
+	readonly #fd: number;
+	/** Of a shard that is a pipe: the pipe of our own. */
+	readonly #staging: Staging | undefined;
+
+	/** `heard` is shared by all shards of a stream. */
+	constructor(
+		readonly shard: Shard,
+		readonly stop: Stop,
+		readonly heard: Heard = { last: 0 },
+	) {
+		this.name = shard.name;
+		this.#fd = shard.fd;
+		if (fcntl(shard.fd, F_GETPIPE_SZ, 0) > 0)
+			this.#staging = new Staging(shard.fd, enlargePipe(shard.fd, SHARD_PIPE));
+	}
+
+	/** The next marker if it is there; 'end' at the end of input; undefined: {@link more} has to be waited for. */
+	tryMarker(): Marker | 'end' | undefined {
+		for (;;) {
+			const marker = this.#parse();
+			if (marker) return marker;
+			if (this.#fill()) continue;
+			if (!this.#ended) return undefined;
+			if (this.#from === this.#to) return 'end';
+			throw new Error(`${this.name} ends in the middle of a marker: its sender died, or the stream was cut`);
+		}
+	}
+
+	/** Resolves when there may be more to read. */
+	async more(): Promise<void> {
+		const staging = this.#staging;
+		if (!staging) return this.#readable();
+		if (!staging.busy) await this.#readable();
+		await staging.letFill();
+		for (;;) {
+			// The pipes are closed once the run has failed.
+			this.stop.check();
+			const came = staging.fill();
+			if (came === -EAGAIN) {
+				await this.#readable();
+				await staging.letFill();
+			} else if (came >= 0) {
+				this.#count(came);
+				return;
+			} else if (came !== -EINTR) throw this.#error(came);
+		}
+	}
+
+	/** Up to `bytes` of payload that were read already; they are gone with the next call here. */
+	takeBuffered(bytes: number): Buffer {
+		const to = Math.min(this.#to, this.#from + bytes);
+		const taken = this.#buffer.subarray(this.#from, to);
+		this.#from = to;
+		return taken;
+	}
+
+	/** Reads up to `bytes` of payload into memory that the next call reuses; undefined: {@link more} has to be waited for. */
+	tryRead(bytes: number): Buffer | undefined {
+		const buffered = this.takeBuffered(bytes);
+		if (buffered.length) return buffered;
+		// Beyond the payload of a small file there are more records: they come with it.
+		if (bytes < MANY && !this.#large) {
+			if (this.#fill()) return this.takeBuffered(bytes);
+		} else {
+			const got = this.#read(0, Math.min(bytes, MANY));
+			if (got) return this.#buffer.subarray(0, got);
+		}
+		if (this.#ended) throw this.#cut();
+		return undefined;
+	}
+
+	/** Bytes of payload that {@link movableFrom} holds, to be moved by reference; 0 where a shard is no pipe. */
+	get movable(): number {
+		return this.#from === this.#to ? (this.#staging?.bytes ?? 0) : 0;
+	}
+
+	/** The pipe that they are moved from. */
+	get movableFrom(): number {
+		return this.#staging!.readEnd;
+	}
+
+	/** Takes note of `bytes` that a store moved. */
+	moved(bytes: number): void {
+		this.#staging!.bytes -= bytes;
+	}
+
+	close(): void {
+		this.#staging?.close();
+	}
+
+	#parse(): Marker | undefined {
+		const have = this.#to - this.#from;
+		if (have < PREFIX_BYTES) return undefined;
+		const length = this.#buffer.readUInt32LE(this.#from);
+		if (length > MOST_MESSAGE_BYTES) {
+			throw new Error(
+				`${this.name} carries a marker of ${length} bytes, and ${MOST_MESSAGE_BYTES} are the most: ` +
+					'it is no image stream, or it is damaged, compressed or encrypted',
+			);
+		}
+		if (have < PREFIX_BYTES + length) return undefined;
+		const start = this.#from + PREFIX_BYTES;
+		this.#from = start + length;
+		const marker = decodeMarker(this.#buffer.subarray(start, this.#from), this.name);
+		if (marker.kind === 'data') {
+			this.#large = this.#staging !== undefined && marker.bytes >= LARGE;
+			this.#usual = PREFIX_BYTES + length;
+		}
+		return marker;
+	}
+
+	/** Reads what is there and useful; false: nothing is. */
+	#fill(): boolean {
+		if (this.#from === this.#to) this.#from = this.#to = 0;
+		else if (this.#buffer.length - this.#to < MANY) {
+			this.#buffer.copyWithin(0, this.#from, this.#to);
+			this.#to -= this.#from;
+			this.#from = 0;
+		}
+		const got = this.#read(this.#to, this.#wanted());
+		this.#to += got;
+		return got > 0;
+	}
+
+	/** Where payloads are large: no more than the next marker, so that their pages stay whole. */
+	#wanted(): number {
+		if (!this.#large) return MANY;
+		const have = this.#to - this.#from;
+		if (have < PREFIX_BYTES) return Math.max(PREFIX_BYTES, this.#usual) - have;
+		return PREFIX_BYTES + this.#buffer.readUInt32LE(this.#from) - have;
+	}
+
+	/** Bytes read into the buffer at `at`; 0: nothing is there, or the end. */
+	#read(at: number, bytes: number): number {
+		const staging = this.#staging;
+		const most = staging ? Math.min(bytes, staging.bytes) : bytes;
+		if (staging && most === 0) {
+			this.#ended = staging.ended;
+			return 0;
+		}
+		for (;;) {
+			const from = staging ? staging.readEnd : this.#fd;
+			const got = read(from, at ? this.#buffer.subarray(at) : this.#buffer, most);
+			if (got === -EINTR) continue;
+			if (got === -EAGAIN) return 0;
+			if (got < 0) throw this.#error(got);
+			if (staging) staging.bytes -= got;
+			else if (got === 0) this.#ended = true;
+			else this.#count(got);
+			return got;
+		}
+	}
+
+	#count(bytes: number): void {
+		if (bytes) this.last = this.heard.last = performance.now();
+		this.bytes += bytes;
+	}
+
+	async #readable(): Promise<void> {
+		this.stop.check();
+		const unwatch = this.#watchSilence();
+		const release = this.stop.onFail(() => poller.interrupt(this.#fd));
+		await poller.until(this.#fd, EPOLLIN);
+		release();
+		unwatch();
+		this.stop.check();
+	}
+
+	/** Ends the run once nothing has come from any shard for stallMillis. Returns how to stop that. */
+	#watchSilence(): () => void {
+		const { stallMillis } = this.shard;
+		if (!stallMillis) return () => {};
+		let timer: NodeJS.Timeout;
+		const watch = (millis: number) => {
+			timer = setTimeout(() => {
+				const left = this.heard.last ? this.heard.last + stallMillis - performance.now() : stallMillis;
+				if (left > 0) watch(left);
+				else this.stop.fail(silent(this.shard));
+			}, millis);
+		};
+		watch(stallMillis);
+		return () => clearTimeout(timer);
+	}
+
+	#cut(): Error {
+		return new Error(`${this.name} ends in the middle of a file: its sender died, or the stream was cut`);
+	}
+
+	#error(result: number): Error {
+		return callError(`cannot read the image from ${this.name}`, result);
+	}
+}
+
+function silent({ name, stallMillis }: Shard): Error {
+	return new Error(
+		`the sender of ${name} has sent nothing for ${stallMillis / 1000} s: ` +
+			'look whether it still runs, or allow more with --stall-timeout',
+	);
+}
