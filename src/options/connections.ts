@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import { parseAddress } from '../net/address.js';
 import type { LinkRequest } from '../peer/handshake.js';
-import type { TlsFiles } from '../peer/tls.js';
+import type { TlsFiles } from '../peer/tls-files.js';
 import type { Options } from './resolve.js';
 import { readToken } from './token.js';
 

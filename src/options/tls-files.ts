@@ -1,7 +1,7 @@
 /** The files of --tls-cert, --tls-key and --tls-ca. Those that are none would show up as a handshake that fails. */
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
-import type { TlsFiles } from '../peer/tls.js';
+import type { TlsFiles } from '../peer/tls-files.js';
 import type { Options } from './resolve.js';
 
 /** What the files hold (PEM). Throws where one cannot be read, holds nothing of its kind, or does not fit the others. */

@@ -7,7 +7,7 @@ import type { Address } from '../net/address.js';
 import { link } from '../proto/messages.js';
 import { MOST_TIMER_SECONDS } from '../runtime/timers.js';
 import type { Wire } from './connection.js';
-import type { TlsFiles } from './tls.js';
+import type { TlsFiles } from './tls-files.js';
 
 /** Of this protocol. */
 export const VERSION = 1;

@@ -9,13 +9,7 @@ import { TlsWire } from '../peer/tls-connection.js';
 import { clientReason, serverReason } from '../peer/tls-reasons.js';
 import type { Dress } from '../peer/wrapper.js';
 import { SocketWire } from './connection.js';
-
-/** What --tls-cert, --tls-key and --tls-ca hold (PEM). */
-export interface TlsFiles {
-	cert?: Buffer;
-	key?: Buffer;
-	ca?: Buffer;
-}
+import type { TlsFiles } from './tls-files.js';
 
 /** Of a TLS record with a handshake in it, whatever the version. */
 const RECORD_START = Buffer.of(0x16, 0x03);

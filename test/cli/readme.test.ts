@@ -114,13 +114,4 @@ for (const document of ['README.md', ...documents.map((name) => `docs/${name}`)]
 	});
 }
 
-test('every folder of the code is on the map', () => {
-	const map = readme.slice(readme.indexOf('## The code'));
-	const folders = readdirSync(join(root, 'src'), { withFileTypes: true }).filter((each) =>
-		each.isDirectory(),
-	);
-	// src/proto is made by the build.
-	for (const { name } of folders) assert.ok(name === 'proto' || map.includes(`\`src/${name}\``), name);
-});
-
 test.run();

@@ -1,0 +1,6 @@
+/** What --tls-cert, --tls-key and --tls-ca hold (PEM). */
+export interface TlsFiles {
+	cert?: Buffer;
+	key?: Buffer;
+	ca?: Buffer;
+}
