@@ -13,12 +13,12 @@ import { barred } from './control/barred.js';
 import { controlSocketName, type Role } from './control/paths.js';
 import { commandLineOf, criuArguments, criuCommand } from './criu/command-line.js';
 import { describeError } from './runtime/errors.js';
-import { MOST_TIMER_SECONDS } from './runtime/timers.js';
+import { MAX_TIMER_SECONDS } from './runtime/timers.js';
 import { PROGRAM } from './runtime/version.js';
 
 const DEFAULT_SECONDS = 600;
 /** Timers count whole milliseconds. */
-const LEAST_SECONDS = 0.001;
+const MIN_SECONDS = 0.001;
 /** How soon a streamer that starts is noticed. */
 const LOOK_MILLIS = 20;
 /** How soon the death of CRIU is noticed. */
@@ -63,9 +63,9 @@ function enter(imageDir: string): string {
 
 function timeout(text: string | undefined): number {
 	const seconds = text ? Number(text) : DEFAULT_SECONDS;
-	if (!(seconds >= LEAST_SECONDS && seconds <= MOST_TIMER_SECONDS)) {
+	if (!(seconds >= MIN_SECONDS && seconds <= MAX_TIMER_SECONDS)) {
 		throw new Error(
-			`CRIU_STREAMER_TIMEOUT=${text} is no number of seconds from ${LEAST_SECONDS} to ${MOST_TIMER_SECONDS}`,
+			`CRIU_STREAMER_TIMEOUT=${text} is no number of seconds from ${MIN_SECONDS} to ${MAX_TIMER_SECONDS}`,
 		);
 	}
 	return seconds;

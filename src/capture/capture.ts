@@ -8,14 +8,14 @@
 import type { CriuConnection } from '../criu/connection.js';
 import type { CriuSocket } from '../criu/socket.js';
 import { dup } from '../libc/calls.js';
-import { must } from '../libc/errno.js';
+import { throwIfError } from '../libc/errno.js';
 import { raiseFileLimit } from '../libc/file-limit.js';
 import { isPipe, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
 import { peerOf } from '../net/unix-socket.js';
 import type { Log } from '../report/log.js';
 import { Stop } from '../runtime/stop.js';
-import { Balance } from '../stream/balancer.js';
+import { ShardBalancer } from '../stream/balancer.js';
 import { CORRECTIONS } from '../stream/corrections.js';
 import type { ExtFile } from '../stream/ext-file.js';
 import { LAST_IMAGE, quoteName } from '../stream/image-name.js';
@@ -74,7 +74,7 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 }
 
 class Run {
-	readonly #shards: Balance;
+	readonly #shards: ShardBalancer;
 	readonly #open = new Set<string>();
 	readonly #names = new Set<string>();
 	/** All that still has to settle before the descriptors of this run are closed. */
@@ -94,7 +94,7 @@ class Run {
 		readonly job: CaptureJob,
 		readonly stop: Stop,
 	) {
-		this.#shards = new Balance(job.shards, stop);
+		this.#shards = new ShardBalancer(job.shards, stop);
 	}
 
 	async serve(criu: CriuConnection): Promise<Captured> {
@@ -175,7 +175,7 @@ class Run {
 
 	#readExtFile(name: string, fd: number): void {
 		this.#claim(name);
-		const own = must(dup(fd), `cannot read ${name} from fd ${fd}: is it open?`);
+		const own = throwIfError(dup(fd), `cannot read ${name} from fd ${fd}: is it open?`);
 		setNonBlocking(own);
 		// What comes out of a pipe of the user's belongs to nobody else; a file is read.
 		this.#read({ name, fd: own, by: isPipe(own) ? 'reference' : 'copy' });

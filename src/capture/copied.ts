@@ -10,33 +10,38 @@ import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { isPipe } from '../libc/pipes.js';
 import { EPOLLHUP, EPOLLIN, poller } from '../libc/poller.js';
 import type { Stop } from '../runtime/stop.js';
-import { turn } from '../runtime/yield.js';
-import type { Balance } from '../stream/balancer.js';
+import { yieldToEventLoop } from '../runtime/yield.js';
+import type { ShardBalancer } from '../stream/balancer.js';
 import { SMALL } from '../stream/shard-writer.js';
 import type { Source } from './source.js';
 
 /** Copied bytes that wait for a shard while CRIU is still writing: some for the shards to choose from. */
-const MOST_WAITING = 8 * SMALL;
+const MAX_WAITING = 8 * SMALL;
 
 /** Buffers that were sent, for the next read. */
 const spare: Buffer[] = [];
-const MOST_SPARE = 32;
+const MAX_SPARE = 32;
 
 /** Sends `first` (owned by this function from now on), the rest of `source`, and its end. */
-export async function sendCopied(source: Source, first: Buffer, shards: Balance, stop: Stop): Promise<void> {
+export async function sendCopied(
+	source: Source,
+	first: Buffer,
+	shards: ShardBalancer,
+	stop: Stop,
+): Promise<void> {
 	const queue = new Queue(source);
 	queue.push({ memory: first, bytes: first.length });
 	const copying = queue.fill(stop).catch((error) => queue.fail(error));
 	try {
 		for (;;) {
-			await turn();
+			await yieldToEventLoop();
 			const next = await queue.next();
 			if (!next) break;
 			const held = shards.tryTake(next.bytes) ?? (await shards.take(next.bytes));
 			shards.announce(held, source.name, next.bytes);
 			await held.writer.write(next.memory.subarray(0, next.bytes));
 			shards.release(held);
-			if (spare.length < MOST_SPARE && next.memory.length === SMALL) spare.push(next.memory);
+			if (spare.length < MAX_SPARE && next.memory.length === SMALL) spare.push(next.memory);
 		}
 	} catch (error) {
 		stop.fail(error);
@@ -71,7 +76,7 @@ class Queue {
 		let closed = false;
 		while (true) {
 			stop.check();
-			if (!closed && this.#bytes >= MOST_WAITING) closed = await this.#roomOrClosed(stop);
+			if (!closed && this.#bytes >= MAX_WAITING) closed = await this.#roomOrClosed(stop);
 			const memory = spare.pop() ?? Buffer.allocUnsafeSlow(SMALL);
 			const bytes = read(fd, memory, SMALL);
 			if (bytes > 0) this.push({ memory, bytes });

@@ -11,8 +11,8 @@ import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
 import type { Stop } from '../runtime/stop.js';
-import { turn } from '../runtime/yield.js';
-import type { Balance } from '../stream/balancer.js';
+import { yieldToEventLoop } from '../runtime/yield.js';
+import type { ShardBalancer } from '../stream/balancer.js';
 import { SMALL } from '../stream/shard-writer.js';
 import { sendCopied } from './copied.js';
 import { readable, type Source } from './source.js';
@@ -28,7 +28,7 @@ const PAGES = /^pages-/;
 const scratch = Buffer.allocUnsafeSlow(SMALL);
 
 /** Sends the whole of `source` to the shards; resolves when its end was written, with false where the file is empty. */
-export async function sendImage(source: Source, shards: Balance, stop: Stop): Promise<boolean> {
+export async function sendImage(source: Source, shards: ShardBalancer, stop: Stop): Promise<boolean> {
 	if (source.by === 'reference' && PAGES.test(source.name)) {
 		await sendByReference(source, shards, stop);
 		return true;
@@ -77,14 +77,19 @@ function together(kept: Buffer[], size: number): Buffer {
 }
 
 /** Sends a file that is in memory, and its end. */
-export async function sendBytes(name: string, content: Buffer, shards: Balance): Promise<void> {
+export async function sendBytes(name: string, content: Buffer, shards: ShardBalancer): Promise<void> {
 	for (let at = 0; at < content.length; at += SMALL)
 		await sendSmall(name, content.subarray(at, at + SMALL), shards, false);
 	await sendSmall(name, content.subarray(0, 0), shards, true);
 }
 
 /** `data` may lie in the scratch: it is copied before anybody else can run. */
-function sendSmall(name: string, data: Buffer, shards: Balance, end: boolean): Promise<void> | undefined {
+function sendSmall(
+	name: string,
+	data: Buffer,
+	shards: ShardBalancer,
+	end: boolean,
+): Promise<void> | undefined {
 	const held = shards.tryTake(data.length);
 	if (!held) return sendSmallLater(name, Buffer.from(data), shards, end);
 	shards.put(held, name, data, end);
@@ -92,16 +97,21 @@ function sendSmall(name: string, data: Buffer, shards: Balance, end: boolean): P
 	return undefined;
 }
 
-async function sendSmallLater(name: string, data: Buffer, shards: Balance, end: boolean): Promise<void> {
+async function sendSmallLater(
+	name: string,
+	data: Buffer,
+	shards: ShardBalancer,
+	end: boolean,
+): Promise<void> {
 	const held = await shards.take(data.length);
 	shards.put(held, name, data, end);
 	shards.release(held);
 }
 
-async function sendByReference({ name, fd }: Source, shards: Balance, stop: Stop): Promise<void> {
+async function sendByReference({ name, fd }: Source, shards: ShardBalancer, stop: Stop): Promise<void> {
 	const size = enlargePipe(fd);
 	for (;;) {
-		await turn();
+		await yieldToEventLoop();
 		let waiting = bytesWaiting(fd);
 		if (waiting > 0) waiting = await gathered(fd, waiting, size);
 		if (waiting <= WORTH_COPYING) {

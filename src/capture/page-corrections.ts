@@ -1,6 +1,6 @@
 /**
  * What makes the pages of an image those of the frozen application, although they are read, or still referred to, at a time
- * when something else is in them (wire/corrections.ts is how that travels). Two things are:
+ * when something else is in them (stream/corrections.ts is how that travels). Two things are:
  *
  * - words that the kernel changes as the threads of the application die (criu/exit-words.ts). They are read when the image is
  *   complete: the application stays stopped for as long as the action script waits for this capture.
@@ -16,7 +16,7 @@ import { type MemoryRange, overwrittenCode } from '../criu/injected-code.js';
 import { isHeldBy, openMemory, type Tracee, traceesOf } from '../criu/tracees.js';
 import { type ThreadEnd, threadEndOf } from '../images/core.js';
 import { Pagemap } from '../images/pagemap.js';
-import { turn } from '../runtime/yield.js';
+import { yieldToEventLoop } from '../runtime/yield.js';
 import { type Correction, type Corrections, encodeCorrections } from '../stream/corrections.js';
 
 const CORE = /^core-(\d+)\.img$/;
@@ -124,7 +124,7 @@ export class PageCorrections {
 		const memory = openMemory(pid);
 		try {
 			for (const tid of ownTids) {
-				await turn();
+				await yieldToEventLoop();
 				for (const address of exitWordsOf(memory, this.#threadEnd(tid))) {
 					const bytes = readMemory(memory, BigInt(address), WORD);
 					// The kernel cannot write there either.

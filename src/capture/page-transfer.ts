@@ -2,7 +2,7 @@
 import type { Log } from '../report/log.js';
 import { describeError } from '../runtime/errors.js';
 import { PageCorrections } from './page-corrections.js';
-import { hurry } from './priority.js';
+import { raisePriority } from './priority.js';
 import type { Source } from './source.js';
 
 /**
@@ -25,7 +25,7 @@ export class PageTransfer {
 		readonly log: Pick<Log, 'info'>,
 	) {
 		this.#corrections = new PageCorrections(tracer, references === 'corrected');
-		if (references === 'never') this.#calm = hurry();
+		if (references === 'never') this.#calm = raisePriority();
 	}
 
 	/** How the file `name` is to be read; to be called when CRIU asks for it, and before anything of it is read. */
@@ -75,6 +75,6 @@ export class PageTransfer {
 			);
 		this.log.info(`copying pages after all: ${describeError(cause)}`);
 		this.references = 'never';
-		this.#calm = hurry();
+		this.#calm = raisePriority();
 	}
 }

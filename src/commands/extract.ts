@@ -63,8 +63,8 @@ async function receive(
 }
 
 async function extractTo(folder: string, options: Options, session: Session): Promise<void> {
-	const { FolderStore } = await import('../stores/directory.js');
-	const store = new FolderStore(folder, options.overwrite);
+	const { DirectoryStore } = await import('../stores/directory.js');
+	const store = new DirectoryStore(folder, options.overwrite);
 	try {
 		const summary = await receive(
 			options,

@@ -6,7 +6,7 @@ import { Deframer, frame } from '../net/frame.js';
 import { control } from '../proto/messages.js';
 
 /** Longer than any reason that a streamer gives. */
-const MOST_ANSWER_BYTES = 64 * 1024;
+const MAX_ANSWER_BYTES = 64 * 1024;
 /** What a living streamer needs to answer at most, once asked to stop. */
 const LAST_WORD_MILLIS = 2000;
 /** Until a streamer takes the next connections, where more wait than the kernel keeps for it. */
@@ -45,7 +45,7 @@ export async function ask(
 
 function askOnce(path: string, question: control.Question.$Properties, enough: AbortSignal): Promise<Reply> {
 	return new Promise((resolve) => {
-		const messages = new Deframer(path, MOST_ANSWER_BYTES);
+		const messages = new Deframer(path, MAX_ANSWER_BYTES);
 		const socket = connect({ path, allowHalfOpen: true });
 		let connected = false;
 		let timer: NodeJS.Timeout | undefined;

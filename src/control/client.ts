@@ -5,7 +5,7 @@ import { control } from '../proto/messages.js';
 import type { Lineage } from './lineage.js';
 
 /** A question is a few bytes long. */
-const MOST_QUESTION_BYTES = 64;
+const MAX_QUESTION_BYTES = 64;
 /** A client that is connected for so long without a whole question is dropped. */
 const QUESTION_MILLIS = 10_000;
 
@@ -31,7 +31,7 @@ export class Client {
 		events: ClientEvents,
 	) {
 		const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
-		const messages = new Deframer('an action script', MOST_QUESTION_BYTES);
+		const messages = new Deframer('an action script', MAX_QUESTION_BYTES);
 		this.#socket = socket;
 		socket.unref();
 		socket.on('end', () => {

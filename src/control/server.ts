@@ -13,14 +13,14 @@ import { poller } from '../libc/poller.js';
 import { acceptAll } from '../net/accept-all.js';
 import { listenUnix, peerOf } from '../net/unix-socket.js';
 import type { control } from '../proto/messages.js';
-import { leaves, remove } from '../runtime/cleanup.js';
+import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
 import { Client, type Subject } from './client.js';
 import { type Lineage, lineageOf } from './lineage.js';
 import { controlSocketName, type Role } from './paths.js';
 import { Slots } from './slots.js';
 
 /** One action script asks at a time; the rest is for people who look. */
-const MOST_CLIENTS = 32;
+const MAX_CLIENTS = 32;
 /** Answers fit into any socket's buffer, so a client that has not taken them by then never will. */
 const DRAIN_MILLIS = 1000;
 /** After a failure the script need not find anybody: it fails just as well, only with fewer words. */
@@ -52,7 +52,7 @@ export class ControlServer {
 		this.path = join(workDir, controlSocketName(role));
 		this.#slots = new Slots(role, criuClients);
 		this.#fd = listenUnix(this.path, 'connection');
-		leaves(this.path);
+		registerCleanup(this.path);
 		this.#endAccepting = acceptAll(this.#fd, (fd) => this.#welcome(fd));
 	}
 
@@ -121,7 +121,7 @@ export class ControlServer {
 	async close(): Promise<void> {
 		if (this.#closed) return;
 		this.#closed = true;
-		remove(this.path);
+		removeRegistered(this.path);
 		this.fail('the streamer was stopped');
 		this.#endAccepting();
 		poller.close(this.#fd);
@@ -169,7 +169,7 @@ export class ControlServer {
 	#leave(client: Client): void {
 		if (!client.waitsFor('finished')) return;
 		if (this.#slots.serves(client.line)) this.#giveUp();
-		else if (this.#left.size < MOST_CLIENTS) this.#left.add(client.line);
+		else if (this.#left.size < MAX_CLIENTS) this.#left.add(client.line);
 	}
 
 	#giveUp(): void {
@@ -179,7 +179,7 @@ export class ControlServer {
 	}
 
 	#welcome(fd: number): void {
-		if (this.#clients.size >= MOST_CLIENTS) {
+		if (this.#clients.size >= MAX_CLIENTS) {
 			close(fd);
 			return;
 		}

@@ -14,13 +14,13 @@ import { frame, PREFIX_BYTES } from '../net/frame.js';
 import { criu } from '../proto/messages.js';
 import type { Stop } from '../runtime/stop.js';
 import { checkImageName, quoteName } from '../stream/image-name.js';
-import { MOST_MESSAGE_BYTES } from '../stream/limits.js';
+import { MAX_MESSAGE_BYTES } from '../stream/limits.js';
 
 /** For a message that has begun, or the pipe after it, to be whole: CRIU sends them at once. */
 const HALF_MESSAGE_MILLIS = 30_000;
 
 export class CriuConnection {
-	readonly #receiver = new Receiver(PREFIX_BYTES + MOST_MESSAGE_BYTES + 1);
+	readonly #receiver = new Receiver(PREFIX_BYTES + MAX_MESSAGE_BYTES + 1);
 	/** What came and was not taken yet. Mostly it lies where the receiver puts what comes next. */
 	#bytes: Buffer = NONE;
 	#fds: number[] = [];
@@ -121,7 +121,7 @@ export class CriuConnection {
 		const bytes = this.#bytes;
 		if (bytes.length < PREFIX_BYTES) return undefined;
 		const length = bytes.readUInt32LE(0);
-		if (length > MOST_MESSAGE_BYTES) {
+		if (length > MAX_MESSAGE_BYTES) {
 			throw new Error(`the peer on the image socket sent a message of ${length} bytes; it is not CRIU`);
 		}
 		const end = PREFIX_BYTES + length;

@@ -28,7 +28,7 @@ const OUR_SCRIPT = 'criu-streamer-hook';
 const BARE = 'dSsRhVjl';
 const VALUED = 'tDovxrJWLM';
 /** An honest configuration is a few lines. */
-const MOST_CONFIG_BYTES = 64 * 1024;
+const MAX_CONFIG_BYTES = 64 * 1024;
 
 /** In doubt. */
 const copy = (why: string, pageServer = false): DumpKind => ({ dies: false, why, script: true, pageServer });
@@ -150,7 +150,7 @@ function configText(path: string): string[] {
 	}
 	try {
 		const found = fstatSync(fd);
-		if (!found.isFile() || found.size > MOST_CONFIG_BYTES) throw new Error(`${path} is no usual file`);
+		if (!found.isFile() || found.size > MAX_CONFIG_BYTES) throw new Error(`${path} is no usual file`);
 		return [readFileSync(fd, 'utf8')];
 	} finally {
 		closeSync(fd);

@@ -6,7 +6,7 @@
  * Field numbers are those of CRIU's images/fdinfo.proto and images/sk-inet.proto.
  */
 import protobuf from 'protobufjs/minimal.js';
-import { MOST_MESSAGE_BYTES } from '../stream/limits.js';
+import { MAX_MESSAGE_BYTES } from '../stream/limits.js';
 
 const { Reader, Writer } = protobuf;
 
@@ -22,7 +22,7 @@ const IPPROTO_TCP = 6;
 /** As the kernel numbers the states of a TCP socket. */
 const TCP_LISTEN = 10;
 /** An entry that is longer is none: the longest holds a path. */
-const MOST_ENTRY = 16 * MOST_MESSAGE_BYTES;
+const MAX_ENTRY = 16 * MAX_MESSAGE_BYTES;
 
 /**
  * files.img with each listening TCP port changed as `ports` (old to new) says. Throws where an old port is not there, with
@@ -34,7 +34,7 @@ export function remapListeningPorts(image: Buffer, ports: ReadonlyMap<number, nu
 	for (let at = MAGIC_BYTES; at < image.length; ) {
 		const length = at + 4 <= image.length ? image.readUInt32LE(at) : Number.POSITIVE_INFINITY;
 		const end = at + 4 + length;
-		if (length > MOST_ENTRY || end > image.length) {
+		if (length > MAX_ENTRY || end > image.length) {
 			throw new Error(
 				'--tcp-listen-remap: files.img is damaged, or of a CRIU that this version does not know',
 			);

@@ -13,7 +13,7 @@ import { callError } from '../libc/errno.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import { acceptAll, isPassing } from '../net/accept-all.js';
 import { acceptUnix, listenUnix, peerOf } from '../net/unix-socket.js';
-import { leaves, remove } from '../runtime/cleanup.js';
+import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
 import type { Stop } from '../runtime/stop.js';
 import { CriuConnection } from './connection.js';
 
@@ -69,7 +69,7 @@ export class ListeningSocket implements CriuSocket {
 	/** Makes one at `path`. Throws where a living process listens there. */
 	static at(path: string, clients: number, onCriu?: OnCriu): ListeningSocket {
 		const fd = listenUnix(path, 'table', clients);
-		leaves(path);
+		registerCleanup(path);
 		return new ListeningSocket(fd, clients, onCriu, path);
 	}
 
@@ -94,7 +94,7 @@ export class ListeningSocket implements CriuSocket {
 		if (this.#closed) return;
 		this.#closed = true;
 		// In this order: once nobody listens another streamer may take the path.
-		if (this.path !== undefined) remove(this.path);
+		if (this.path !== undefined) removeRegistered(this.path);
 		this.#endTurningAway();
 		poller.close(this.fd);
 	}

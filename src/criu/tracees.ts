@@ -3,7 +3,7 @@
  * is in a tracing stop with CRIU as its tracer. Their memory can be read meanwhile, and does not change.
  */
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
-import { turn } from '../runtime/yield.js';
+import { yieldToEventLoop } from '../runtime/yield.js';
 import { commandLineOf, treeOf } from './command-line.js';
 
 /** A process, with its threads. */
@@ -34,7 +34,7 @@ export async function traceesOf(tracer: number): Promise<Tracee[]> {
 async function heldAmong(pids: Iterable<number>, tracer: number): Promise<Tracee[]> {
 	const found: Tracee[] = [];
 	for (const pid of pids) {
-		await turn();
+		await yieldToEventLoop();
 		// A zombie has no memory, and no thread that could still end.
 		if (isHeldBy(pid, tracer) && !isZombie(pid)) found.push(readTracee(pid));
 	}

@@ -9,7 +9,7 @@ import { spawn } from 'node:child_process';
 import { constants as system } from 'node:os';
 import { descriptorsOf, isOpen } from '../options/descriptors.js';
 import type { Options } from '../options/resolve.js';
-import { atSuddenEnd, endNow } from '../runtime/cleanup.js';
+import { exitCleanly, onSuddenExit } from '../runtime/cleanup.js';
 
 /** Says to the daemon what it is: `ready:FD` and, with a socket from systemd, `,criu:FD`. */
 const MARK = 'CRIU_STREAMER_DAEMON';
@@ -50,7 +50,7 @@ export async function detach(options: Options, criuFd: number | undefined): Prom
 		stdio,
 		env: { ...process.env, [MARK]: mark },
 	});
-	const letGo = atSuddenEnd(() => child.kill('SIGTERM'));
+	const letGo = onSuddenExit(() => child.kill('SIGTERM'));
 	const status = await new Promise<number>((resolve, reject) => {
 		child.once('error', (error) => reject(new Error('cannot start the daemon', { cause: error })));
 		child.once('exit', (code, signal) => resolve(code ?? 128 + system.signals[signal!]));
@@ -58,5 +58,5 @@ export async function detach(options: Options, criuFd: number | undefined): Prom
 	});
 	letGo();
 	// A daemon that ended before it was ready has not done what it was asked, whatever it says.
-	return endNow(status === UP ? 0 : status || 1);
+	return exitCleanly(status === UP ? 0 : status || 1);
 }

@@ -10,7 +10,7 @@ import { checkOptions } from '../options/check.js';
 import type { Options } from '../options/resolve.js';
 import { flushLines, forgetLines, linesTo } from '../report/lines.js';
 import { isStderrLog, type Log, makeLog, sayLine, stderrIsLog } from '../report/log.js';
-import { endInOrder, remove } from '../runtime/cleanup.js';
+import { installExitHandlers, removeRegistered } from '../runtime/cleanup.js';
 import { describeError } from '../runtime/errors.js';
 import type { Way } from '../transports/open.js';
 import { type Detached, detach, READY, takeDetached } from './detach.js';
@@ -40,7 +40,7 @@ export interface Session {
  * --daemon this returns in the daemon only. Signals and unexpected errors end the process in order from here on.
  */
 export async function openSession(options: Options, socketName: string | undefined): Promise<Session> {
-	endInOrder(sayLine);
+	installExitHandlers(sayLine);
 	const detached = takeDetached();
 	const activated = detached ? detached.criuFd : takeActivation();
 	const passesOn = options.daemon && !detached;
@@ -81,7 +81,7 @@ export async function openSession(options: Options, socketName: string | undefin
 			if (closed) return;
 			closed = true;
 			socket?.close();
-			if (pidfile) remove(pidfile);
+			if (pidfile) removeRegistered(pidfile);
 			if (error !== undefined && logFd !== undefined && !isStderrLog()) log.error(describeError(error));
 			await flushLines();
 			if (logFd === undefined) return;

@@ -3,13 +3,13 @@ import { resolve } from 'node:path';
 import { errnoOf, errnoText } from '../libc/errno.js';
 import { workDirName } from '../options/directories.js';
 import type { Options } from '../options/resolve.js';
-import { makeFolder } from '../runtime/make-directory.js';
+import { makeDirectory } from '../runtime/make-directory.js';
 
 /** Makes the folder where it is not there (mode 0700: its sockets take a whole process), and returns its absolute path. */
 export function openWorkDir(options: Options): string {
 	const folder = resolve(options.workDir);
 	try {
-		makeFolder(folder, 0o700);
+		makeDirectory(folder, 0o700);
 	} catch (error) {
 		const { what, option } = workDirName(options);
 		throw new Error(`cannot make ${what} ${folder}: ${errnoText(errnoOf(error))}; choose another ${option}`);

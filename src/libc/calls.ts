@@ -3,7 +3,7 @@
  *
  * Every call returns what libc does, or the negative errno. None may block: descriptors are non-blocking, or the flags say
  * so, or the call never waits. koffi passes NaN as 0, which is stdin: descriptors from outside are checked at the edge
- * (cli/options.ts). A buffer that the kernel fills must be an ArrayBuffer of its own ({@link buffer}): small typed
+ * (options/values.ts). A buffer that the kernel fills must be an ArrayBuffer of its own ({@link buffer}): small typed
  * arrays live on V8's heap, and move.
  */
 import { endianness } from 'node:os';

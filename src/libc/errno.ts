@@ -64,7 +64,7 @@ export function callError(what: string, result: number): Error & { errno: number
 }
 
 /** `result`, or an error about `what` where it is a negative errno. */
-export function must(result: number, what: string): number {
+export function throwIfError(result: number, what: string): number {
 	if (result < 0) throw callError(what, result);
 	return result;
 }

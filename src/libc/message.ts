@@ -16,7 +16,7 @@ import { EMFILE } from './errno.js';
 /** struct cmsghdr: size_t length, int level, int type. */
 const HEADER_BYTES = 16;
 /** Room for more descriptors than anybody may send, so that surplus ones are seen (and closed) rather than lost. */
-const MOST_FDS = 16;
+const MAX_FDS = 16;
 
 function header(data: Buffer, control: Buffer): { message: Buffer; iovec: Buffer } {
 	const iovec = buffer(16);
@@ -40,7 +40,7 @@ export interface Received {
 /** Receives bytes and descriptors; the kernel never mixes the bytes of two messages with descriptors in one call. */
 export class Receiver {
 	readonly data: Buffer;
-	readonly #control = buffer(HEADER_BYTES + MOST_FDS * 4);
+	readonly #control = buffer(HEADER_BYTES + MAX_FDS * 4);
 	readonly #message: Buffer;
 	readonly #iovec: Buffer;
 

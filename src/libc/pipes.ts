@@ -10,7 +10,7 @@ import {
 	O_NONBLOCK,
 	PAGE,
 } from './constants.js';
-import { EBADF, must } from './errno.js';
+import { EBADF, throwIfError } from './errno.js';
 
 /**
  * The largest pipe asked for. A larger one troubles CRIU, and moves no more per call; without CAP_SYS_RESOURCE the kernel
@@ -37,7 +37,7 @@ export function isPipe(fd: number): boolean {
 
 /** Bytes that the pipe of `fd` can hold, when every page of it is full. */
 export function pipeSize(fd: number): number {
-	return must(fcntl(fd, F_GETPIPE_SZ, 0), `cannot ask for the size of pipe fd ${fd}`);
+	return throwIfError(fcntl(fd, F_GETPIPE_SZ, 0), `cannot ask for the size of pipe fd ${fd}`);
 }
 
 /** The largest size that was granted so far: asking for more costs a call that is refused. */
@@ -67,9 +67,9 @@ export function bytesWaiting(fd: number): number {
  * may share: returns the flags that were there before, for {@link restoreFlags}.
  */
 export function setNonBlocking(fd: number): number {
-	const flags = must(fcntl(fd, F_GETFL, 0), `cannot use fd ${fd}`);
+	const flags = throwIfError(fcntl(fd, F_GETFL, 0), `cannot use fd ${fd}`);
 	if (!(flags & O_NONBLOCK))
-		must(fcntl(fd, F_SETFL, flags | O_NONBLOCK), `cannot make fd ${fd} non-blocking`);
+		throwIfError(fcntl(fd, F_SETFL, flags | O_NONBLOCK), `cannot make fd ${fd} non-blocking`);
 	return flags;
 }
 

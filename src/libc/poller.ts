@@ -21,7 +21,7 @@ import {
 	O_CLOEXEC,
 	O_NONBLOCK,
 } from './constants.js';
-import { EEXIST, EINTR, ENOENT, EPERM, must } from './errno.js';
+import { EEXIST, EINTR, ENOENT, EPERM, throwIfError } from './errno.js';
 
 export { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from './constants.js';
 
@@ -45,7 +45,7 @@ interface Waiters {
 }
 
 class Poller {
-	readonly #epoll = must(epollCreate1(O_CLOEXEC), 'cannot create the poll set');
+	readonly #epoll = throwIfError(epollCreate1(O_CLOEXEC), 'cannot create the poll set');
 	readonly #events = buffer(EVENT_BYTES * BATCH);
 	readonly #event = buffer(EVENT_BYTES);
 	/** By descriptor, until it is closed or released. */
@@ -130,7 +130,7 @@ class Poller {
 		const timer = new Timer();
 		this.#event.writeUInt32LE((EPOLLIN | EPOLLET) >>> 0, 0);
 		this.#event.writeInt32LE(timer.fd, EVENT_DATA);
-		must(epollCtl(this.#epoll, EPOLL_CTL_ADD, timer.fd, this.#event), 'cannot wait for a timer');
+		throwIfError(epollCtl(this.#epoll, EPOLL_CTL_ADD, timer.fd, this.#event), 'cannot wait for a timer');
 		// Somebody else closed the descriptor that had this number.
 		this.#waiting.delete(timer.fd);
 		this.#timers.set(timer.fd, timer);
@@ -163,7 +163,7 @@ class Poller {
 		else if (result === -EEXIST) result = epollCtl(this.#epoll, EPOLL_CTL_MOD, fd, this.#event);
 		if (result === -EPERM) return false;
 		if (result < 0) this.#drop(waiters, waiters.output ? EPOLLOUT : EPOLLIN);
-		must(result, `cannot wait for fd ${fd}`);
+		throwIfError(result, `cannot wait for fd ${fd}`);
 		waiters.known = true;
 		return true;
 	}
@@ -199,7 +199,7 @@ class Poller {
 	#deliver(): void {
 		const count = epollWait(this.#epoll, this.#events, BATCH, 0);
 		if (count === -EINTR) return;
-		must(count, 'cannot read the poll set');
+		throwIfError(count, 'cannot read the poll set');
 		// Copied first: a waiter may wait again, but only the next wake-up may fill #events.
 		for (let i = 0; i < count; i++) {
 			const events = this.#events.readUInt32LE(i * EVENT_BYTES);
@@ -228,7 +228,7 @@ class Poller {
 
 /** A timerfd: setting it clears what it had to say before. */
 class Timer {
-	readonly fd = must(timerfdCreate(CLOCK_MONOTONIC, O_NONBLOCK | O_CLOEXEC), 'cannot create a timer');
+	readonly fd = throwIfError(timerfdCreate(CLOCK_MONOTONIC, O_NONBLOCK | O_CLOEXEC), 'cannot create a timer');
 	/** struct itimerspec: an interval (none) and the time until it goes off, each as seconds and nanoseconds. */
 	readonly #spec = buffer(32);
 	#resolve: (() => void) | undefined;
@@ -237,7 +237,7 @@ class Timer {
 		this.#resolve = resolve;
 		this.#spec.writeInt32LE(Math.floor(micros / 1e6), 16);
 		this.#spec.writeInt32LE(Math.max(1, Math.floor((micros % 1e6) * 1000)), 24);
-		must(timerfdSettime(this.fd, 0, this.#spec, null), 'cannot start a timer');
+		throwIfError(timerfdSettime(this.fd, 0, this.#spec, null), 'cannot start a timer');
 	}
 
 	ring(): void {

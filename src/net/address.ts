@@ -15,7 +15,7 @@ export type Address =
 const LOOPBACK = '127.0.0.1';
 
 /** The number of a network interface has 32 bits. */
-const MOST_SCOPE = 0xffffffff;
+const MAX_SCOPE = 0xffffffff;
 
 /** Reads what --connect or --listen (`option`) was given. Throws {@link UsageError}. */
 export function parseAddress(option: string, text: string): Address {
@@ -29,8 +29,8 @@ export function parseAddress(option: string, text: string): Address {
 		const port = Number(digits);
 		if (port < 1 || port > 65535) throw refuse('no port from 1 to 65535');
 		if (ipv6 !== undefined && !isIPv6(ipv6)) throw refuse('no IPv6 address');
-		if (Number(/%(\d+)$/.exec(ipv6 ?? '')?.[1] ?? 0) > MOST_SCOPE)
-			throw refuse(`no interface from 0 to ${MOST_SCOPE}`);
+		if (Number(/%(\d+)$/.exec(ipv6 ?? '')?.[1] ?? 0) > MAX_SCOPE)
+			throw refuse(`no interface from 0 to ${MAX_SCOPE}`);
 		return { kind: 'tcp', text, host: ipv6 || name || LOOPBACK, port };
 	}
 	const path = /^unix:(.+)$/s.exec(text)?.[1];

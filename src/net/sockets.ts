@@ -32,10 +32,10 @@ import {
 	TCP_KEEPINTVL,
 	TCP_NODELAY,
 } from '../libc/constants.js';
-import { callError, EAGAIN, EINPROGRESS, must } from '../libc/errno.js';
+import { callError, EAGAIN, EINPROGRESS, throwIfError } from '../libc/errno.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
 import { type Address, describeSockaddr, inetSockaddr, vsockSockaddr } from '../net/address.js';
-import { leaves, remove } from '../runtime/cleanup.js';
+import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
 import { acceptUnix, connectUnix, listenUnix, peerOf } from './unix-socket.js';
 
 /** Connections that wait to be accepted: as many as a stream can have. */
@@ -72,7 +72,7 @@ export function ready(fd: number, events: number, deadline = Number.POSITIVE_INF
 /** One try to connect. The caller owns the descriptor (non-blocking). Throws errors with `errno` where the kernel said no. */
 export async function dial(address: Address, deadline: number): Promise<number> {
 	const what = `cannot connect to ${address.text}`;
-	if (address.kind === 'unix') return must(connectUnix(address.path), what);
+	if (address.kind === 'unix') return throwIfError(connectUnix(address.path), what);
 	let failure: unknown;
 	for (const to of await sockaddrs(address)) {
 		try {
@@ -92,7 +92,7 @@ async function dialOne(to: Buffer, what: string, deadline: number): Promise<numb
 		if (result < 0) {
 			if (!(await ready(fd, EPOLLOUT, deadline))) throw new Error(`${what}: no answer`);
 			const value = buffer(4);
-			must(getsockopt(fd, SOL_SOCKET, SO_ERROR, value, Int32Array.of(4)), what);
+			throwIfError(getsockopt(fd, SOL_SOCKET, SO_ERROR, value, Int32Array.of(4)), what);
 			if (value.readInt32LE(0)) throw callError(what, -value.readInt32LE(0));
 		}
 		return fd;
@@ -115,9 +115,9 @@ export async function listenAt(address: Address): Promise<Listener> {
 	if (address.kind === 'unix') {
 		const path = resolve(address.path);
 		const fd = listenUnix(path, 'table');
-		leaves(path);
+		registerCleanup(path);
 		const end = () => {
-			remove(path);
+			removeRegistered(path);
 			closeListening(fd);
 		};
 		return { address, fd, close: end };
@@ -128,8 +128,8 @@ export async function listenAt(address: Address): Promise<Listener> {
 	try {
 		// The port of a run that just ended is still remembered by the kernel.
 		setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-		must(bind(fd, at!, at!.length), what);
-		must(listen(fd, BACKLOG), what);
+		throwIfError(bind(fd, at!, at!.length), what);
+		throwIfError(listen(fd, BACKLOG), what);
 	} catch (error) {
 		close(fd);
 		throw error;
@@ -178,7 +178,7 @@ async function sockaddrs(address: Exclude<Address, { kind: 'unix' }>): Promise<B
 
 function openSocket(address: Buffer, what: string): number {
 	const family = address.readUInt16LE(0);
-	const fd = must(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), what);
+	const fd = throwIfError(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), what);
 	if (family === AF_INET || family === AF_INET6) tune(fd);
 	return fd;
 }

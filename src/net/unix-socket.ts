@@ -28,7 +28,15 @@ import {
 	SOCK_STREAM,
 	SOL_SOCKET,
 } from '../libc/constants.js';
-import { EAGAIN, ECONNREFUSED, ENOENT, EPROTOTYPE, errnoText, explained, must } from '../libc/errno.js';
+import {
+	EAGAIN,
+	ECONNREFUSED,
+	ENOENT,
+	EPROTOTYPE,
+	errnoText,
+	explained,
+	throwIfError,
+} from '../libc/errno.js';
 
 /** Flags of a listening socket in /proc/net/unix (__SO_ACCEPTCON). */
 const LISTENING = 0x10000;
@@ -64,7 +72,7 @@ function address(path: string): Buffer {
 }
 
 function unixSocket(type = SOCK_STREAM): number {
-	return must(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'cannot create a UNIX socket');
+	return throwIfError(socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'cannot create a UNIX socket');
 }
 
 /**
@@ -95,13 +103,13 @@ export function listenUnix(path: string, probe: Probe, most = BACKLOG): number {
 		const umask = process.umask(0o177);
 		try {
 			const bound = withAddress(fresh, (at) => bind(fd, at, at.length));
-			must(bound, `cannot create the socket ${path}`);
+			throwIfError(bound, `cannot create the socket ${path}`);
 		} finally {
 			process.umask(umask);
 		}
 		try {
 			// The kernel lets one more in than it is told.
-			must(listen(fd, most - 1), `cannot listen on ${path}`);
+			throwIfError(listen(fd, most - 1), `cannot listen on ${path}`);
 			while (!claim(path, fresh, probe));
 		} finally {
 			unlinkSync(fresh);
@@ -156,7 +164,7 @@ function ownerByConnection(path: string): string | undefined {
 	const fd = connectUnix(path);
 	if (fd === -ECONNREFUSED || fd === -ENOENT) return undefined;
 	if (fd === -EAGAIN) return 'another process';
-	must(fd, `cannot tell whether ${path} is in use`);
+	throwIfError(fd, `cannot tell whether ${path} is in use`);
 	const { pid } = peerOf(fd);
 	close(fd);
 	return describe(pid);

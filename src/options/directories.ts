@@ -7,7 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { O_APPEND, O_CREAT, O_EXCL, O_NONBLOCK, O_RDWR, O_TMPFILE, O_WRONLY } from '../libc/constants.js';
 import { errnoOf, errnoText } from '../libc/errno.js';
 import { refuseInUse } from '../net/unix-socket.js';
-import { leaves, remove } from '../runtime/cleanup.js';
+import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
 import { refusePidfile } from './pidfile.js';
 import type { Options } from './resolve.js';
 import { writesFiles } from './together.js';
@@ -96,13 +96,13 @@ function probe(directory: string): number | undefined {
 	// Not every file system has files without names: for the moment one has a name.
 	const path = join(directory, `.criu-image-streamer.${process.pid}`);
 	try {
-		leaves(path);
+		registerCleanup(path);
 		closeSync(openSync(path, O_WRONLY | O_CREAT | O_EXCL, 0o600));
 		return undefined;
 	} catch (error) {
 		return errnoOf(error);
 	} finally {
-		remove(path);
+		removeRegistered(path);
 	}
 }
 

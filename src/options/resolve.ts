@@ -1,7 +1,7 @@
 /** What a command is asked to do: its options, read. Whether they can be followed is checked in options/. */
 import { UsageError } from '../runtime/errors.js';
 import type { ExtFile } from '../stream/ext-file.js';
-import { MOST_SHARDS } from '../stream/limits.js';
+import { MAX_SHARDS } from '../stream/limits.js';
 import { type Command, definitions } from './definitions.js';
 import {
 	bytes,
@@ -59,7 +59,7 @@ export interface Options {
 }
 
 /** Of CRIU: one after another they would take weeks. */
-const MOST_CLIENTS = 1_000_000;
+const MAX_CLIENTS = 1_000_000;
 
 type Raw = Record<string, unknown>;
 
@@ -86,13 +86,13 @@ export function readOptions(command: Command, raw: Raw): Options {
 		zeroCopy: string('zero-copy') as Options['zeroCopy'],
 		allowIncomplete: raw['allow-incomplete'] === true,
 		keep: raw.keep === true,
-		criuClients: count('criu-clients', string('criu-clients')!, MOST_CLIENTS, 'connections'),
+		criuClients: count('criu-clients', string('criu-clients')!, MAX_CLIENTS, 'connections'),
 		spool: string('spool'),
 		memoryLimit: optional('memory-limit', string('memory-limit'), bytes),
 		overwrite: raw.overwrite === true,
 		connect: list('connect'),
 		listen: list('listen'),
-		shards: count('shards', string('shards')!, MOST_SHARDS, 'connections'),
+		shards: count('shards', string('shards')!, MAX_SHARDS, 'connections'),
 		tokenFile: string('token-file'),
 		tlsCert: string('tls-cert'),
 		tlsKey: string('tls-key'),

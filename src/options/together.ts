@@ -1,7 +1,7 @@
 /** Options that need each other, or exclude each other: what the command line alone can tell. */
 
 import { UsageError } from '../runtime/errors.js';
-import { MOST_SHARDS } from '../stream/limits.js';
+import { MAX_SHARDS } from '../stream/limits.js';
 import type { Options } from './resolve.js';
 
 /** Whether the command writes files instead of replaying to CRIU. */
@@ -29,7 +29,7 @@ function checkWay({ shardFds, connect, listen }: Options): void {
 	if (given.length > 1)
 		throw new UsageError(`${given.join(' and ')} exclude each other: the stream goes one way`);
 	const count = shardFds?.length ?? 0;
-	if (count > MOST_SHARDS) throw new UsageError(`--shard-fds: ${count} shards; ${MOST_SHARDS} are the most`);
+	if (count > MAX_SHARDS) throw new UsageError(`--shard-fds: ${count} shards; ${MAX_SHARDS} are the most`);
 }
 
 function checkNetwork({ connect, listen, shards, tlsCert, tlsKey, tlsCa }: Options): void {
@@ -37,9 +37,9 @@ function checkNetwork({ connect, listen, shards, tlsCert, tlsKey, tlsCa }: Optio
 	const twice = listen.find((text, i) => listen.indexOf(text) !== i);
 	if (twice) throw new UsageError(`--listen ${twice} is given twice`);
 	const all = addresses.length * shards;
-	if (all > MOST_SHARDS)
+	if (all > MAX_SHARDS)
 		throw new UsageError(
-			`${addresses.length} addresses with ${shards} connections each are ${all}; ${MOST_SHARDS} are the most`,
+			`${addresses.length} addresses with ${shards} connections each are ${all}; ${MAX_SHARDS} are the most`,
 		);
 	if ((tlsCert === undefined) !== (tlsKey === undefined))
 		throw new UsageError('--tls-cert and --tls-key belong together');

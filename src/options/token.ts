@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 /** Far more than a secret needs, and well within a message. */
-const MOST_TOKEN_BYTES = 4096;
+const MAX_TOKEN_BYTES = 4096;
 /** Read, write or execute by anybody but the owner. */
 const OTHERS = 0o077;
 
@@ -19,7 +19,7 @@ export function readToken(path: string): Buffer {
 		if (stat.isDirectory()) throw new Error(`--token-file ${path} is a folder`);
 		if (stat.isFile() && stat.mode & OTHERS)
 			throw new Error(`--token-file ${path} is open to others than its owner: chmod 600 ${path}`);
-		const bytes = Buffer.alloc(MOST_TOKEN_BYTES + 2);
+		const bytes = Buffer.alloc(MAX_TOKEN_BYTES + 2);
 		let length = 0;
 		for (let count: number; (count = readSync(fd, bytes, length, bytes.length - length, null)) > 0; )
 			length += count;
@@ -28,8 +28,8 @@ export function readToken(path: string): Buffer {
 		const token = text.subarray(0, end);
 		if (!token.length)
 			throw new Error(`--token-file ${path} is empty: head -c 32 /dev/urandom | base64 makes a token`);
-		if (token.length > MOST_TOKEN_BYTES)
-			throw new Error(`--token-file ${path} is longer than ${MOST_TOKEN_BYTES} bytes`);
+		if (token.length > MAX_TOKEN_BYTES)
+			throw new Error(`--token-file ${path} is longer than ${MAX_TOKEN_BYTES} bytes`);
 		return token;
 	} finally {
 		closeSync(fd);

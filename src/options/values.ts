@@ -1,6 +1,6 @@
 /** Values of options: from the words of a command line to what they mean. Each throws {@link UsageError}. */
 import { UsageError } from '../runtime/errors.js';
-import { MOST_TIMER_SECONDS } from '../runtime/timers.js';
+import { MAX_TIMER_SECONDS } from '../runtime/timers.js';
 import type { ExtFile } from '../stream/ext-file.js';
 import { checkImageName } from '../stream/image-name.js';
 
@@ -28,12 +28,12 @@ export function optional<T>(
 }
 
 /** The kernel counts them in an int. */
-const MOST_DESCRIPTOR = 0x7fffffff;
+const MAX_DESCRIPTOR = 0x7fffffff;
 
 export function descriptor(name: string, value: string): number {
 	const fd = Number(value);
-	if (!/^\d+$/.test(value) || fd > MOST_DESCRIPTOR)
-		throw new UsageError(`--${name}: ${value} is no file descriptor, a number from 0 to ${MOST_DESCRIPTOR}`);
+	if (!/^\d+$/.test(value) || fd > MAX_DESCRIPTOR)
+		throw new UsageError(`--${name}: ${value} is no file descriptor, a number from 0 to ${MAX_DESCRIPTOR}`);
 	return fd;
 }
 
@@ -55,23 +55,23 @@ export function level(value: string): number {
 export function millis(name: string, value: string): number {
 	const seconds = Number(value);
 	const result = Math.round(seconds * 1000);
-	if (!/^\d+(\.\d+)?$/.test(value) || seconds > MOST_TIMER_SECONDS || (seconds > 0 && result === 0)) {
+	if (!/^\d+(\.\d+)?$/.test(value) || seconds > MAX_TIMER_SECONDS || (seconds > 0 && result === 0)) {
 		throw new UsageError(
-			`--${name}: ${value} is no number of seconds: 0 (never), or 0.001 to ${MOST_TIMER_SECONDS}`,
+			`--${name}: ${value} is no number of seconds: 0 (never), or 0.001 to ${MAX_TIMER_SECONDS}`,
 		);
 	}
 	return result;
 }
 
 /** Of what a double counts without a gap. */
-const MOST_BYTES = Number.MAX_SAFE_INTEGER;
+const MAX_BYTES = Number.MAX_SAFE_INTEGER;
 
 export function bytes(name: string, value: string): number {
 	const parts = /^(\d+)([kmgt]?)(i?b)?$/i.exec(value);
 	const exponent = ' kmgt'.indexOf(parts?.[2]?.toLowerCase() || ' ');
 	const result = Number(parts?.[1]) * 1024 ** exponent;
-	if (!parts || result > MOST_BYTES)
-		throw new UsageError(`--${name}: ${value} is no size from 0 to ${MOST_BYTES} bytes, as 512M or 4G`);
+	if (!parts || result > MAX_BYTES)
+		throw new UsageError(`--${name}: ${value} is no size from 0 to ${MAX_BYTES} bytes, as 512M or 4G`);
 	return result;
 }
 

@@ -5,55 +5,55 @@
  */
 import { callError, EMFILE, ENFILE, errnoText } from '../libc/errno.js';
 import { acceptAt, incoming, type Listener, listenAt, notYet } from '../net/sockets.js';
-import type { Linked } from '../peer/connect.js';
-import { type Dress, plain } from '../peer/wrapper.js';
+import type { PeerConnections } from '../peer/connect.js';
+import { type ConnectionWrapper, wrapPlain } from '../peer/wrapper.js';
 import { describeError } from '../runtime/errors.js';
-import { Silence, type Wire } from './connection.js';
-import { accepted, type Guest, type LinkSettings, readHello, turnAway } from './handshake.js';
+import { type PeerConnection, PeerTimeout } from './connection.js';
+import { accepted, type Greeting, type LinkSettings, readHello, reject } from './handshake.js';
 
 /** Greeted at a time; more wait in the kernel's queue. Far more than a stream has shards, so that strangers cannot block. */
-const MOST_GREETED = 128;
+const MAX_GREETED = 128;
 
 const TAKEN = 'the stream has all its connections';
 
 interface Held {
-	wire: Wire;
-	guest: Guest;
+	wire: PeerConnection;
+	guest: Greeting;
 	unwatch(): void;
 }
 
 /** Listens at every address until all shards of one stream are there. Throws where it cannot listen. */
-export async function gatherAll(settings: LinkSettings): Promise<Linked> {
-	const dress = settings.tls ? (await import('./tls.js')).serverDress(settings.tls) : plain;
-	const gathering = new Gathering(settings, dress);
+export async function acceptPeers(settings: LinkSettings): Promise<PeerConnections> {
+	const dress = settings.tls ? (await import('./tls.js')).serverWrapper(settings.tls) : wrapPlain;
+	const gathering = new PeerAcceptor(settings, dress);
 	return await gathering.run();
 }
 
-class Gathering {
+class PeerAcceptor {
 	readonly #settings: LinkSettings;
-	readonly #dress: Dress;
+	readonly #dress: ConnectionWrapper;
 	readonly #listeners: Listener[] = [];
 	/** By shard; all of one stream. */
 	readonly #held = new Map<number, Held>();
 	readonly #greetings = new Set<Promise<void>>();
 	/** Of connections that have not said hello yet. */
-	readonly #strangers = new Set<Wire>();
+	readonly #strangers = new Set<PeerConnection>();
 	/** All shards are there, and are being told so. */
 	#answering = false;
 	#over = false;
-	#finish: (linked: Linked) => void = () => {};
+	#finish: (linked: PeerConnections) => void = () => {};
 	#fail: (error: unknown) => void = () => {};
 
-	constructor(settings: LinkSettings, dress: Dress) {
+	constructor(settings: LinkSettings, dress: ConnectionWrapper) {
 		this.#settings = settings;
 		this.#dress = dress;
 	}
 
-	async run(): Promise<Linked> {
+	async run(): Promise<PeerConnections> {
 		try {
 			for (const address of this.#settings.addresses) this.#listeners.push(await listenAt(address));
 			await this.#settings.listening();
-			return await new Promise<Linked>((resolve, reject) => {
+			return await new Promise<PeerConnections>((resolve, reject) => {
 				this.#finish = resolve;
 				this.#fail = reject;
 				for (const listener of this.#listeners) this.#accept(listener).catch(reject);
@@ -62,9 +62,9 @@ class Gathering {
 			this.#over = true;
 			for (const { wire, unwatch } of this.#held.values()) {
 				unwatch();
-				void turnAway(wire, TAKEN);
+				void reject(wire, TAKEN);
 			}
-			for (const wire of this.#strangers) void turnAway(wire, TAKEN);
+			for (const wire of this.#strangers) void reject(wire, TAKEN);
 			for (const listener of this.#listeners) {
 				this.#emptyQueue(listener);
 				listener.close();
@@ -88,7 +88,7 @@ class Gathering {
 			const greeting = this.#greet(connection.fd, connection.name).catch(this.#fail);
 			this.#greetings.add(greeting);
 			greeting.finally(() => this.#greetings.delete(greeting));
-			if (this.#greetings.size >= MOST_GREETED) await this.#oneLess();
+			if (this.#greetings.size >= MAX_GREETED) await this.#oneLess();
 		}
 	}
 
@@ -99,7 +99,7 @@ class Gathering {
 	/** Hears what a new connection has to say, and keeps it or refuses it. */
 	async #greet(fd: number, name: string): Promise<void> {
 		const deadline = Date.now() + this.#settings.handshakeMillis;
-		let wire: Wire | undefined;
+		let wire: PeerConnection | undefined;
 		try {
 			wire = await this.#dress(fd, name, '', deadline);
 			this.#strangers.add(wire);
@@ -114,15 +114,15 @@ class Gathering {
 			const message = describeError(error);
 			this.#settings.warn(`refused a connection from ${name}: ${message}`);
 			// One that was only slow may try again, which it does not after a refusal.
-			if (error instanceof Silence) wire?.close();
-			else if (wire) await turnAway(wire, message);
+			if (error instanceof PeerTimeout) wire?.close();
+			else if (wire) await reject(wire, message);
 		}
 		if (wire) this.#strangers.delete(wire);
 		if (this.#held.size === this.#settings.shards && !this.#over) await this.#accepted();
 	}
 
 	/** Throws why a guest with a right hello cannot be taken now. */
-	#admit({ stream, shard }: Guest): void {
+	#admit({ stream, shard }: Greeting): void {
 		if (this.#over || this.#answering) throw new Error(TAKEN);
 		const first = [...this.#held.values()][0];
 		if (first && first.guest.stream !== stream)
@@ -132,7 +132,7 @@ class Gathering {
 		if (this.#held.has(shard)) throw new Error(`shard ${shard + 1} of this stream is connected already`);
 	}
 
-	#hold(wire: Wire, guest: Guest): void {
+	#hold(wire: PeerConnection, guest: Greeting): void {
 		// Nobody may speak before the answer: whoever does is gone, or no client of ours.
 		const unwatch = wire.watch(() => {
 			this.#held.delete(guest.shard);
@@ -161,12 +161,12 @@ class Gathering {
 
 	/** Connections that came too late still get an answer. */
 	#emptyQueue(listener: Listener): void {
-		for (let i = 0; i < MOST_GREETED; i++) {
+		for (let i = 0; i < MAX_GREETED; i++) {
 			const connection = acceptAt(listener);
 			if (typeof connection === 'number') return;
 			const deadline = Date.now() + 1000;
 			void this.#dress(connection.fd, connection.name, '', deadline)
-				.then((wire) => turnAway(wire, TAKEN))
+				.then((wire) => reject(wire, TAKEN))
 				.catch(() => {});
 		}
 	}

@@ -4,9 +4,9 @@ import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Address } from '../net/address.js';
 import { dial } from '../net/sockets.js';
-import type { Wire } from './connection.js';
+import type { PeerConnection } from './connection.js';
 import { hello, type LinkSettings, Refusal, readWelcome, STREAM_BYTES } from './handshake.js';
-import { type Dress, plain } from './wrapper.js';
+import { type ConnectionWrapper, wrapPlain } from './wrapper.js';
 
 /** Between two tries: the first is short, since the other side is often starting at this moment. */
 const FIRST_PAUSE_MILLIS = 50;
@@ -31,17 +31,17 @@ const PASSING = new Set<unknown>([
 ]);
 
 /** Connections that the other side has accepted, and the silence that it takes for our end. */
-export interface Linked {
-	wires: Wire[];
+export interface PeerConnections {
+	wires: PeerConnection[];
 	theirStallMillis: number;
 }
 
 /** The other side was there and went before it answered: it may be about to come again. */
-class Gone extends Error {}
+class PeerGone extends Error {}
 
 /** Connects every shard. Throws {@link Refusal}, or why the other side could not be reached in time. */
-export async function connectAll(settings: LinkSettings): Promise<Linked> {
-	const dress = settings.tls ? (await import('./tls.js')).clientDress(settings.tls) : plain;
+export async function connectPeers(settings: LinkSettings): Promise<PeerConnections> {
+	const dress = settings.tls ? (await import('./tls.js')).clientWrapper(settings.tls) : wrapPlain;
 	const stream = randomBytes(STREAM_BYTES);
 	const deadline = Date.now() + settings.patienceMillis;
 	const perAddress = settings.shards / settings.addresses.length;
@@ -62,11 +62,11 @@ export async function connectAll(settings: LinkSettings): Promise<Linked> {
 
 interface Attempt {
 	settings: LinkSettings;
-	dress: Dress;
+	dress: ConnectionWrapper;
 	stream: Buffer;
 	deadline: number;
 	/** By shard. */
-	wires: Wire[];
+	wires: PeerConnection[];
 	/** Given up: a shard failed for good. */
 	given: boolean;
 }
@@ -101,14 +101,14 @@ async function tryOnce(attempt: Attempt, address: Address, name: string, shard: 
 	const fd = await dial(address, deadline);
 	const wire = await attempt.dress(fd, name, address.kind === 'tcp' ? address.host : 'localhost', deadline);
 	try {
-		if (attempt.given) throw new Gone('given up');
+		if (attempt.given) throw new PeerGone('given up');
 		attempt.wires[shard] = wire;
 		const said = hello(settings, attempt.stream, shard);
 		await wire.send(said, deadline);
 		const answer = await wire.receive(deadline);
-		if (!answer) throw new Gone(`${name} closed the connection without an answer`);
+		if (!answer) throw new PeerGone(`${name} closed the connection without an answer`);
 		// A port of this machine's that nobody listens on can be given to the very connection that asks for it.
-		if (answer.equals(said)) throw new Gone(`${name} is connected to itself: nobody listens there`);
+		if (answer.equals(said)) throw new PeerGone(`${name} is connected to itself: nobody listens there`);
 		return readWelcome(name, answer);
 	} catch (error) {
 		wire.close();
@@ -118,7 +118,7 @@ async function tryOnce(attempt: Attempt, address: Address, name: string, shard: 
 
 function passes(error: unknown): boolean {
 	if (error instanceof Refusal) return false;
-	if (error instanceof Gone) return true;
+	if (error instanceof PeerGone) return true;
 	const { errno, code } = error as { errno?: number; code?: string };
 	return PASSING.has(errno === undefined ? undefined : Math.abs(errno)) || PASSING.has(code);
 }

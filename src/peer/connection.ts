@@ -8,19 +8,19 @@ import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
 import { frame, PREFIX_BYTES } from '../net/frame.js';
 import { ready } from '../net/sockets.js';
-import { MOST_MESSAGE_BYTES } from '../stream/limits.js';
+import { MAX_MESSAGE_BYTES } from '../stream/limits.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** A deadline passed. */
-export class Silence extends Error {
+export class PeerTimeout extends Error {
 	constructor(name: string) {
 		super(`${name} is silent`);
 	}
 }
 
-/** Deadlines are of Date.now, and throw {@link Silence} when they pass. */
-export interface Wire {
+/** Deadlines are of Date.now, and throw {@link PeerTimeout} when they pass. */
+export interface PeerConnection {
 	/** For messages: "tcp://10.0.0.1:7000". */
 	readonly name: string;
 	/** The next message; undefined at the end of input, and once the wire is closed. */
@@ -49,15 +49,15 @@ export async function receiveFrom(
 	const prefix = await take(PREFIX_BYTES);
 	if (!prefix) return undefined;
 	const length = prefix.readUInt32LE(0);
-	if (length > MOST_MESSAGE_BYTES) throw new Error(`${name} speaks another protocol`);
+	if (length > MAX_MESSAGE_BYTES) throw new Error(`${name} speaks another protocol`);
 	if (length === 0) return Buffer.alloc(0);
 	const message = await take(length);
 	if (!message) throw new Error(`${name} ended in the middle of a message`);
 	return message;
 }
 
-/** A {@link Wire} that is nothing but a socket: the stream takes the socket itself. */
-export class SocketWire implements Wire {
+/** A {@link PeerConnection} that is nothing but a socket: the stream takes the socket itself. */
+export class SocketConnection implements PeerConnection {
 	#closed = false;
 
 	/** Owns `fd` from now on. */
@@ -96,7 +96,7 @@ export class SocketWire implements Wire {
 	}
 
 	async #until(events: number, deadline: number): Promise<void> {
-		if (!(await ready(this.fd, events, deadline))) throw new Silence(this.name);
+		if (!(await ready(this.fd, events, deadline))) throw new PeerTimeout(this.name);
 	}
 
 	watch(react: () => void): () => void {

@@ -5,8 +5,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Address } from '../net/address.js';
 import { link } from '../proto/messages.js';
-import { MOST_TIMER_SECONDS } from '../runtime/timers.js';
-import type { Wire } from './connection.js';
+import { MAX_TIMER_SECONDS } from '../runtime/timers.js';
+import type { PeerConnection } from './connection.js';
 import type { TlsFiles } from './tls-files.js';
 
 /** Of this protocol. */
@@ -17,10 +17,10 @@ export const STREAM_BYTES = 16;
 export const HANDSHAKE_MILLIS = 10_000;
 
 /** Of a side's --stall-timeout, as that option has it. */
-const MOST_STALL_MILLIS = MOST_TIMER_SECONDS * 1000;
+const MAX_STALL_MILLIS = MAX_TIMER_SECONDS * 1000;
 
 /** For the last words of a side, and for the other to read them. */
-export const FAREWELL_MILLIS = 2000;
+export const FINAL_STATUS_MILLIS = 2000;
 
 /** What one side wants of its connections, as its options say. */
 export interface LinkRequest {
@@ -62,14 +62,14 @@ export function hello(settings: LinkSettings, stream: Buffer, shard: number): Ui
 }
 
 /** What a connecting side said, as far as it is right. */
-export interface Guest {
+export interface Greeting {
 	stream: string;
 	shard: number;
 	stallMillis: number;
 }
 
 /** Reads a hello. Throws why it is refused, in words for the other side. */
-export function readHello(settings: LinkSettings, message: Uint8Array): Guest {
+export function readHello(settings: LinkSettings, message: Uint8Array): Greeting {
 	let said: link.Hello;
 	try {
 		said = link.Hello.decode(message);
@@ -93,12 +93,12 @@ export function readHello(settings: LinkSettings, message: Uint8Array): Guest {
 			`${count(shards)} cannot meet ${count(settings.shards)}: give the same --shards (and as many addresses) on both sides`,
 		);
 	if (shard >= shards) throw new Error(`there is no shard ${shard} among ${shards}`);
-	if (stall_millis > MOST_STALL_MILLIS) throw new Error(tooLong(stall_millis));
+	if (stall_millis > MAX_STALL_MILLIS) throw new Error(tooLong(stall_millis));
 	return { stream: Buffer.from(stream).toString('hex'), shard, stallMillis: stall_millis };
 }
 
 function tooLong(millis: number): string {
-	return `a --stall-timeout of ${millis} ms is out of range: ${MOST_STALL_MILLIS} ms are the most`;
+	return `a --stall-timeout of ${millis} ms is out of range: ${MAX_STALL_MILLIS} ms are the most`;
 }
 
 function count(shards: number): string {
@@ -120,8 +120,8 @@ export function accepted(stallMillis: number): Uint8Array {
  * Refuses a connection, and closes it once the other side has read why (or after a while): what is closed with input unread
  * loses its output. Never rejects.
  */
-export async function turnAway(wire: Wire, reason: string): Promise<void> {
-	const deadline = Date.now() + FAREWELL_MILLIS;
+export async function reject(wire: PeerConnection, reason: string): Promise<void> {
+	const deadline = Date.now() + FINAL_STATUS_MILLIS;
 	try {
 		await wire.send(link.Welcome.encode({ refused: { reason } }).finish(), deadline);
 		wire.end();
@@ -143,15 +143,15 @@ export function readWelcome(name: string, message: Uint8Array): number {
 	} catch {
 		throw new Refusal(`${name} speaks another protocol: is it a criu-image-streamer that listens?`);
 	}
-	if (said.refused) throw new Refusal(`${name} refuses: ${foreign(said.refused.reason)}`);
+	if (said.refused) throw new Refusal(`${name} refuses: ${boundedText(said.refused.reason)}`);
 	if (!said.accepted)
 		throw new Refusal(`${name} gave no answer that is known: use the same release on both sides`);
 	const stallMillis = said.accepted.stall_millis ?? 0;
-	if (stallMillis > MOST_STALL_MILLIS) throw new Refusal(`${name} has ${tooLong(stallMillis)}`);
+	if (stallMillis > MAX_STALL_MILLIS) throw new Refusal(`${name} has ${tooLong(stallMillis)}`);
 	return stallMillis;
 }
 
 /** Words from outside, for a message: not too many. */
-export function foreign(text: string | null | undefined): string {
+export function boundedText(text: string | null | undefined): string {
 	return (text || 'no reason given').slice(0, 1000);
 }

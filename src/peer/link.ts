@@ -4,11 +4,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ECONNRESET, EPIPE } from '../libc/errno.js';
-import { gatherAll } from '../peer/accept.js';
-import { connectAll, type Linked } from '../peer/connect.js';
+import { acceptPeers } from '../peer/accept.js';
+import { connectPeers, type PeerConnections } from '../peer/connect.js';
 import {
-	FAREWELL_MILLIS,
-	foreign,
+	boundedText,
+	FINAL_STATUS_MILLIS,
 	HANDSHAKE_MILLIS,
 	type LinkRequest,
 	type LinkSettings,
@@ -16,7 +16,7 @@ import {
 import { link } from '../proto/messages.js';
 import { describeError } from '../runtime/errors.js';
 import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
-import type { Wire } from './connection.js';
+import type { PeerConnection } from './connection.js';
 
 /** How long the connecting side tries: time to type the other command. */
 const PATIENCE_MILLIS = 30_000;
@@ -43,8 +43,8 @@ export async function receiveOver(request: LinkRequest, surroundings: Surroundin
 	return new Receiver(settings, await establish(settings));
 }
 
-function establish(settings: LinkSettings): Promise<Linked> {
-	return settings.listens ? gatherAll(settings) : connectAll(settings);
+function establish(settings: LinkSettings): Promise<PeerConnections> {
+	return settings.listens ? acceptPeers(settings) : connectPeers(settings);
 }
 
 function settingsOf(request: LinkRequest, surroundings: Surroundings): LinkSettings {
@@ -60,7 +60,7 @@ function settingsOf(request: LinkRequest, surroundings: Surroundings): LinkSetti
 
 class Sender implements Outgoing {
 	readonly shards: readonly Shard[];
-	readonly #wires: readonly Wire[];
+	readonly #wires: readonly PeerConnection[];
 	readonly #stallMillis: number;
 	/** Why the far end does not have the image, in its words or in ours. */
 	#failure: Error | undefined;
@@ -72,7 +72,7 @@ class Sender implements Outgoing {
 	readonly #settled: Promise<void>;
 	#settle!: () => void;
 
-	constructor({ stallMillis }: LinkSettings, { wires }: Linked) {
+	constructor({ stallMillis }: LinkSettings, { wires }: PeerConnections) {
 		this.#wires = wires;
 		this.#stallMillis = stallMillis;
 		this.#settled = new Promise((resolve) => {
@@ -83,7 +83,7 @@ class Sender implements Outgoing {
 	}
 
 	/** What the receiver says, from now to the end: it may refuse the stream in its middle. */
-	async #hear(wire: Wire): Promise<void> {
+	async #hear(wire: PeerConnection): Promise<void> {
 		try {
 			for (;;) {
 				const message = await wire.receive();
@@ -94,7 +94,8 @@ class Sender implements Outgoing {
 					);
 				this.#heard = Date.now();
 				const said = link.Receipt.decode(message);
-				if (said.failed) throw new Error(`the receiver at ${wire.name} says: ${foreign(said.failed.reason)}`);
+				if (said.failed)
+					throw new Error(`the receiver at ${wire.name} says: ${boundedText(said.failed.reason)}`);
 				if (said.whole && !this.#ended)
 					throw new Error(`${wire.name} says that it has the image, before it was sent`);
 				if (said.whole) {
@@ -145,7 +146,7 @@ class Sender implements Outgoing {
 	async explain(error: Error): Promise<Error> {
 		// A connection that broke has a reason that may be on its way; other errors are most often of this side's making.
 		const { errno } = error as { errno?: number };
-		const millis = errno === EPIPE || errno === ECONNRESET ? FAREWELL_MILLIS : GRACE_MILLIS;
+		const millis = errno === EPIPE || errno === ECONNRESET ? FINAL_STATUS_MILLIS : GRACE_MILLIS;
 		if (!this.#failure) await Promise.race([this.#settled, sleep(millis, undefined, { ref: false })]);
 		return this.#failure ?? error;
 	}
@@ -158,11 +159,11 @@ class Sender implements Outgoing {
 
 class Receiver implements Incoming {
 	readonly shards: readonly Shard[];
-	readonly #wires: readonly Wire[];
+	readonly #wires: readonly PeerConnection[];
 	readonly #alive: NodeJS.Timeout;
 	#closed = false;
 
-	constructor({ stallMillis }: LinkSettings, { wires, theirStallMillis }: Linked) {
+	constructor({ stallMillis }: LinkSettings, { wires, theirStallMillis }: PeerConnections) {
 		this.#wires = wires;
 		this.shards = wires.map((wire) => ({ fd: wire.source(), name: wire.name, stallMillis }));
 		const often = theirStallMillis ? theirStallMillis / 4 : ALIVE_MILLIS;
@@ -176,7 +177,7 @@ class Receiver implements Incoming {
 	/** To the sender, on every connection; returns how many of them took it. */
 	async #say(receipt: link.IReceipt): Promise<number> {
 		const message = link.Receipt.encode(receipt).finish();
-		const deadline = Date.now() + FAREWELL_MILLIS;
+		const deadline = Date.now() + FINAL_STATUS_MILLIS;
 		const sent = await Promise.allSettled(this.#wires.map((wire) => wire.send(message, deadline)));
 		return sent.filter(({ status }) => status === 'fulfilled').length;
 	}
@@ -199,7 +200,7 @@ class Receiver implements Incoming {
 		this.#closed = true;
 		clearInterval(this.#alive);
 		if (error) {
-			await this.#say({ failed: { reason: foreign(describeError(error)) } });
+			await this.#say({ failed: { reason: boundedText(describeError(error)) } });
 			const deadline = Date.now() + DRAIN_MILLIS;
 			const drains = this.#wires.map(async (wire) => {
 				wire.end();

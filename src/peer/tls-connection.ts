@@ -6,7 +6,7 @@ import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
 import { frame } from '../net/frame.js';
 import { ready } from '../net/sockets.js';
 import { reasonOf } from '../peer/tls-reasons.js';
-import { receiveFrom, Silence, type Wire } from './connection.js';
+import { type PeerConnection, PeerTimeout, receiveFrom } from './connection.js';
 
 /** Encrypted at a time: sixteen records, which a socket takes at once. */
 const CHUNK_BYTES = 256 << 10;
@@ -14,7 +14,7 @@ const CHUNK_BYTES = 256 << 10;
 const LINGER_MILLIS = 2000;
 const NEVER = Number.POSITIVE_INFINITY;
 
-export class TlsWire implements Wire {
+export class TlsConnection implements PeerConnection {
 	readonly #socket: TLSSocket;
 	readonly #waiters = new Set<() => void>();
 	#error: Error | undefined;
@@ -78,7 +78,7 @@ export class TlsWire implements Wire {
 			timer = setTimeout(
 				() => {
 					this.#waiters.delete(waiter);
-					reject(new Silence(this.name));
+					reject(new PeerTimeout(this.name));
 				},
 				Math.max(0, deadline - Date.now()),
 			);
@@ -92,7 +92,7 @@ export class TlsWire implements Wire {
 	/** Resolves when the kernel has it. */
 	#write(bytes: Uint8Array, deadline = NEVER): Promise<void> {
 		return new Promise((resolve, reject) => {
-			const late = () => reject(new Silence(this.name));
+			const late = () => reject(new PeerTimeout(this.name));
 			const timer = deadline === NEVER ? undefined : setTimeout(late, Math.max(0, deadline - Date.now()));
 			this.#socket.write(bytes, (error) => {
 				clearTimeout(timer);

@@ -4,18 +4,18 @@ import { connect, createServer, type TLSSocket } from 'node:tls';
 import { buffer, read } from '../libc/calls.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import { ready } from '../net/sockets.js';
-import { turnAway } from '../peer/handshake.js';
-import { TlsWire } from '../peer/tls-connection.js';
+import { reject } from '../peer/handshake.js';
+import { TlsConnection } from '../peer/tls-connection.js';
 import { clientReason, serverReason } from '../peer/tls-reasons.js';
-import type { Dress } from '../peer/wrapper.js';
-import { SocketWire } from './connection.js';
+import type { ConnectionWrapper } from '../peer/wrapper.js';
+import { SocketConnection } from './connection.js';
 import type { TlsFiles } from './tls-files.js';
 
 /** Of a TLS record with a handshake in it, whatever the version. */
 const RECORD_START = Buffer.of(0x16, 0x03);
 
 /** Checks that the certificate of the other side is for the host that was asked for. */
-export function clientDress(files: TlsFiles): Dress {
+export function clientWrapper(files: TlsFiles): ConnectionWrapper {
 	return async (fd, name, host, deadline) => {
 		const socket = connect({
 			...files,
@@ -25,12 +25,12 @@ export function clientDress(files: TlsFiles): Dress {
 			minVersion: 'TLSv1.3',
 		});
 		await secured(socket, 'secureConnect', socket, name, deadline);
-		return new TlsWire(socket, name);
+		return new TlsConnection(socket, name);
 	};
 }
 
 /** Demands a certificate of the other side where there is a CA to check it. */
-export function serverDress(files: TlsFiles): Dress {
+export function serverWrapper(files: TlsFiles): ConnectionWrapper {
 	const requestCert = files.ca !== undefined;
 	return async (fd, name, _host, deadline) => {
 		const first = await firstBytes(fd, name, deadline);
@@ -44,13 +44,13 @@ export function serverDress(files: TlsFiles): Dress {
 		});
 		server.emit('connection', raw);
 		const socket = await limited(secure, raw, name, deadline, serverReason);
-		const wire = new TlsWire(socket, name);
+		const wire = new TlsConnection(socket, name);
 		if (!requestCert || socket.authorized) return wire;
 		const shown = Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
 		const reason = shown
 			? `the certificate is not accepted (${socket.authorizationError}): --tls-ca of the side that listens has to vouch for it`
 			: 'a certificate is needed here: give --tls-cert and --tls-key';
-		await turnAway(wire, reason);
+		await reject(wire, reason);
 		throw new Error(reason);
 	};
 }
@@ -62,7 +62,7 @@ async function firstBytes(fd: number, name: string, deadline: number): Promise<B
 	const count = inTime ? read(fd, bytes, bytes.length) : 0;
 	if (count === bytes.length && !bytes.equals(RECORD_START)) {
 		const reason = 'TLS is needed here: give --tls-cert, --tls-key and --tls-ca';
-		await turnAway(new SocketWire(fd, name), reason);
+		await reject(new SocketConnection(fd, name), reason);
 		throw new Error(reason);
 	}
 	if (count > 0) return bytes.subarray(0, count);

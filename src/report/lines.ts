@@ -10,7 +10,7 @@ import { EAGAIN, EINTR } from '../libc/errno.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 
 /** Bytes that wait for a slow reader: some thousand lines. */
-const MOST_WAITING = 256 << 10;
+const MAX_WAITING = 256 << 10;
 /** A pipe that polls as writable takes this much without blocking (PIPE_BUF). */
 const CHUNK = 4096;
 /** How long the end of a command waits for a reader that does not read. */
@@ -35,7 +35,7 @@ export class Lines {
 	/** Writes `text` as it is, now or as soon as there is room. Never throws. */
 	write(text: string): void {
 		const bytes = Buffer.from(text);
-		if (this.#gone || this.#bytes + bytes.length > MOST_WAITING) return;
+		if (this.#gone || this.#bytes + bytes.length > MAX_WAITING) return;
 		this.#queue.push(bytes);
 		this.#bytes += bytes.length;
 		if (!this.#waiting) this.#pump();

@@ -13,7 +13,7 @@ import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import { askedAgain } from '../restore/preadv.js';
 import { Stop } from '../runtime/stop.js';
-import { turn } from '../runtime/yield.js';
+import { yieldToEventLoop } from '../runtime/yield.js';
 import type { Cursor } from '../stores/cursor.js';
 import type { HeldFile, LargeFile } from '../stores/held.js';
 
@@ -143,7 +143,7 @@ async function sendLarge(cursor: Cursor, pipe: number, stop: Stop): Promise<void
 		const sent = cursor.send(pipe, size);
 		if (sent === 0 || sent === -EPIPE) return;
 		if (sent > 0 || sent === -EINTR) {
-			await turn();
+			await yieldToEventLoop();
 			stop.check();
 			continue;
 		}

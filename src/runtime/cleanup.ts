@@ -14,17 +14,17 @@ const callbacks = new Set<() => void>();
  * Registers the file at `path` (absolute): before it is made where the name is this process's own, otherwise as soon as the
  * file is surely not somebody else's.
  */
-export function leaves(path: string): void {
+export function registerCleanup(path: string): void {
 	paths.add(path);
 }
 
 /** The file at `path` was removed, renamed, or is meant to stay. */
-export function gone(path: string): void {
+export function unregisterCleanup(path: string): void {
 	paths.delete(path);
 }
 
 /** Removes the file at `path`, and forgets it. */
-export function remove(path: string): void {
+export function removeRegistered(path: string): void {
 	paths.delete(path);
 	try {
 		unlinkSync(path);
@@ -34,7 +34,7 @@ export function remove(path: string): void {
 }
 
 /** Calls `callback` at an end that is not the command's own: it may not wait for anything. Returns how to take it back. */
-export function atSuddenEnd(callback: () => void): () => void {
+export function onSuddenExit(callback: () => void): () => void {
 	callbacks.add(callback);
 	return () => callbacks.delete(callback);
 }
@@ -48,11 +48,11 @@ function removeAll(): void {
 		}
 	}
 	callbacks.clear();
-	for (const path of paths) remove(path);
+	for (const path of paths) removeRegistered(path);
 }
 
 /** Ends the process at once with `status`, whatever is going on in it; nothing registered here stays behind. */
-export function endNow(status: number): never {
+export function exitCleanly(status: number): never {
 	removeAll();
 	exitNow(status);
 	process.exit(status);
@@ -64,16 +64,16 @@ let watching = false;
  * From now on signals and unexpected errors end the process in order: status 128 + signal, or 1.
  * @param report told of an unexpected error, as one line
  */
-export function endInOrder(report: (line: string) => void): void {
+export function installExitHandlers(report: (line: string) => void): void {
 	if (watching) return;
 	watching = true;
 	for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-		process.on(signal, () => endNow(128 + constants.signals[signal]));
+		process.on(signal, () => exitCleanly(128 + constants.signals[signal]));
 	}
 	for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 		process.on(event, (error: unknown) => {
 			report(describeError(error));
-			endNow(1);
+			exitCleanly(1);
 		});
 	}
 	process.on('exit', removeAll);

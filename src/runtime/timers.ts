@@ -1,4 +1,4 @@
 /** What Node's timers can count. */
 
 /** setTimeout counts milliseconds in 31 bits, and fires at once where they are more: whole seconds that fit. */
-export const MOST_TIMER_SECONDS = 2_147_483;
+export const MAX_TIMER_SECONDS = 2_147_483;

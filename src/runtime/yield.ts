@@ -4,16 +4,16 @@
  */
 
 /** The longest that work goes on without a turn: nobody notices a signal that is so late. */
-const MOST_MILLIS = 20;
+const MAX_MILLIS = 20;
 
 let until = 0;
 
 /** To be asked for, and awaited, between two steps of long work; undefined while there is no need. */
-export function turn(): Promise<void> | undefined {
+export function yieldToEventLoop(): Promise<void> | undefined {
 	if (performance.now() < until) return undefined;
 	return new Promise((resolve) =>
 		setImmediate(() => {
-			until = performance.now() + MOST_MILLIS;
+			until = performance.now() + MAX_MILLIS;
 			resolve();
 		}),
 	);

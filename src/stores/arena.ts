@@ -15,7 +15,7 @@ import {
 	O_TMPFILE,
 	PAGE,
 } from '../libc/constants.js';
-import { errnoText, must } from '../libc/errno.js';
+import { errnoText, throwIfError } from '../libc/errno.js';
 import { fileLimitHint } from '../libc/file-limit.js';
 
 /** Copied at a time on the way to CRIU. */
@@ -36,7 +36,10 @@ export class Arena {
 	) {}
 
 	static inMemory(): Arena {
-		return new Arena(must(memfdCreate('image', MFD_CLOEXEC), 'cannot keep the image in memory'), undefined);
+		return new Arena(
+			throwIfError(memfdCreate('image', MFD_CLOEXEC), 'cannot keep the image in memory'),
+			undefined,
+		);
 	}
 
 	/** In `folder`, on whose file system there must be room. */

@@ -1,7 +1,7 @@
 /** The way of a held file to CRIU: segment by segment, with corrected bytes in place of those that the segments hold. */
 import { write } from '../libc/calls.js';
 import { bytesWaiting } from '../libc/pipes.js';
-import type { Room } from './room.js';
+import type { SegmentAllocator } from './room.js';
 import type { Segment } from './segment.js';
 
 /** Bytes that replace those of a file from `offset` on. */
@@ -23,7 +23,7 @@ export class Cursor {
 		readonly name: string,
 		readonly segments: Segment[],
 		readonly patches: readonly Patch[],
-		readonly room: Room | undefined,
+		readonly room: SegmentAllocator | undefined,
 	) {}
 
 	/** Moves up to `bytes` into the pipe `to`: how many, 0 at the end, or negative errno. */

@@ -18,7 +18,7 @@ import {
 	SPLICE_F_NONBLOCK,
 } from '../libc/constants.js';
 import { callError, EAGAIN, EEXIST, EINTR, errnoOf, errnoText, explained } from '../libc/errno.js';
-import { gone, leaves, remove } from '../runtime/cleanup.js';
+import { registerCleanup, removeRegistered, unregisterCleanup } from '../runtime/cleanup.js';
 import { LAST_IMAGE } from '../stream/image-name.js';
 import type { FileWriter } from '../stream/store.js';
 
@@ -35,7 +35,7 @@ export interface Limits {
 }
 
 /** One file of a folder. */
-export class FolderFile implements FileWriter {
+export class DirectoryFile implements FileWriter {
 	readonly isLast: boolean;
 	readonly patches: { offset: number; bytes: Uint8Array }[] = [];
 	#parts: Buffer[] = [];
@@ -117,7 +117,7 @@ export class FolderFile implements FileWriter {
 		if (from === undefined) {
 			if (overwrite) from = this.#temporaryPath();
 			const to = from ?? this.#path;
-			if (from) leaves(from);
+			if (from) registerCleanup(from);
 			const result = linkat(AT_FDCWD, `/proc/self/fd/${this.#fd}`, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
 			if (result === -EEXIST)
 				throw new Error(`${to} was made by somebody else meanwhile: choose an empty --images-dir`);
@@ -127,7 +127,7 @@ export class FolderFile implements FileWriter {
 			if (!overwrite && existsSync(this.#path))
 				throw new Error(`${this.#path} was made by somebody else meanwhile`);
 			explained(`cannot name ${this.#path}`, () => renameSync(from, this.#path));
-			gone(from);
+			unregisterCleanup(from);
 		}
 		this.#named = true;
 		this.#closeFd();
@@ -141,8 +141,8 @@ export class FolderFile implements FileWriter {
 	/** With `failed`, a name that was given is taken back. */
 	close(failed: boolean): void {
 		this.#closeFd();
-		if (!this.#named && this.#temporary) remove(this.#temporary);
-		if (this.#named && failed) remove(this.#path);
+		if (!this.#named && this.#temporary) removeRegistered(this.#temporary);
+		if (this.#named && failed) removeRegistered(this.#path);
 	}
 
 	get #path(): string {
@@ -164,7 +164,7 @@ export class FolderFile implements FileWriter {
 		}
 		const path = this.#temporaryPath();
 		this.#temporary = path;
-		leaves(path);
+		registerCleanup(path);
 		const open = () => openSync(path, O_WRONLY | O_CREAT | O_EXCL, 0o600);
 		this.#fd = explained(`cannot make a file in ${this.folder}`, open);
 	}

@@ -11,23 +11,23 @@ import { syncfs } from '../libc/calls.js';
 import { O_DIRECTORY, O_RDONLY } from '../libc/constants.js';
 import { callError, explained } from '../libc/errno.js';
 import { raiseFileLimit } from '../libc/file-limit.js';
-import { makeFolder } from '../runtime/make-directory.js';
+import { makeDirectory } from '../runtime/make-directory.js';
 import type { FileWriter, Store } from '../stream/store.js';
-import { FolderFile } from './directory-file.js';
+import { DirectoryFile } from './directory-file.js';
 
 /** Of small files, held until the end in memory. */
-const MOST_HELD = 64 << 20;
+const MAX_HELD = 64 << 20;
 /** Unnamed files that are open at a time; half of what a process may open, where that is less. */
-const MOST_OPEN = 4096;
+const MAX_OPEN = 4096;
 /** More files than these are synced all at once, with their file system. */
-const MOST_SYNCED = 64;
+const MAX_SYNCED = 64;
 const sync = promisify(fsync);
 
-export class FolderStore implements Store {
-	readonly #files = new Map<string, FolderFile>();
+export class DirectoryStore implements Store {
+	readonly #files = new Map<string, DirectoryFile>();
 	#held = 0;
 	#open = 0;
-	readonly #mostOpen = Math.min(MOST_OPEN, raiseFileLimit() >> 1);
+	readonly #mostOpen = Math.min(MAX_OPEN, raiseFileLimit() >> 1);
 	#finished = false;
 
 	/** Writes into `folder`, which is made if absent. */
@@ -35,16 +35,16 @@ export class FolderStore implements Store {
 		readonly folder: string,
 		readonly overwrite: boolean,
 	) {
-		explained(`cannot make the images folder ${folder}`, () => makeFolder(folder));
+		explained(`cannot make the images folder ${folder}`, () => makeDirectory(folder));
 	}
 
 	create(name: string): FileWriter {
 		if (!this.overwrite && lstatSync(join(this.folder, name), { throwIfNoEntry: false })) {
 			throw new Error(`${join(this.folder, name)} exists: choose an empty --images-dir, or say --overwrite`);
 		}
-		const file = new FolderFile(this.folder, name, {
+		const file = new DirectoryFile(this.folder, name, {
 			mayHold: (bytes) => {
-				if (this.#held + bytes > MOST_HELD) return false;
+				if (this.#held + bytes > MAX_HELD) return false;
 				this.#held += bytes;
 				return true;
 			},
@@ -64,7 +64,7 @@ export class FolderStore implements Store {
 	/** Gives the files of a whole image their names, and resolves when they are on the disk. */
 	async finish(): Promise<void> {
 		const files = [...this.#files.values()].sort((a, b) => Number(a.isLast) - Number(b.isLast));
-		const many = files.length > MOST_SYNCED;
+		const many = files.length > MAX_SYNCED;
 		const open = () => openSync(this.folder, O_RDONLY | O_DIRECTORY);
 		const folder = explained(`cannot open the images folder ${this.folder}`, open);
 		try {

@@ -6,35 +6,35 @@ import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { quoteName } from '../stream/image-name.js';
 import type { FileWriter, Store } from '../stream/store.js';
 import { Cursor, type Patch } from './cursor.js';
-import { Room, type RoomOptions } from './room.js';
+import { type AllocatorOptions, SegmentAllocator } from './room.js';
 import type { Segment } from './segment.js';
 
 /** Files up to this size stay in buffers. */
-export const SMALL_FILE = 64 << 10;
+export const MAX_SMALL_FILE = 64 << 10;
 
 /** Whole pages, and enough of them to be worth a call. */
 const BLOCK = 64 << 10;
 
 /** files.img of half a million open files. */
-const MOST_WHOLE = 64 << 20;
+const MAX_WHOLE = 64 << 20;
 
 /** A file that waits for CRIU. */
 export type HeldFile = { kind: 'small'; data: Buffer } | { kind: 'large'; file: LargeFile };
 
 export class HeldStore implements Store {
 	readonly files = new Map<string, HeldFile>();
-	readonly #room: Room;
+	readonly #room: SegmentAllocator;
 
 	/** `whole`: a file that stays in a buffer whatever its size, because it is read here. */
 	constructor(
-		readonly options: RoomOptions,
+		readonly options: AllocatorOptions,
 		readonly whole?: string,
 	) {
-		this.#room = new Room(options);
+		this.#room = new SegmentAllocator(options);
 	}
 
 	create(name: string): FileWriter {
-		const most = name === this.whole ? MOST_WHOLE : SMALL_FILE;
+		const most = name === this.whole ? MAX_WHOLE : MAX_SMALL_FILE;
 		return new HeldWriter(name, most, this.#room, this.files);
 	}
 
@@ -63,7 +63,7 @@ class HeldWriter implements FileWriter {
 	constructor(
 		readonly name: string,
 		readonly most: number,
-		readonly room: Room,
+		readonly room: SegmentAllocator,
 		readonly files: Map<string, HeldFile>,
 	) {}
 
@@ -118,7 +118,7 @@ export class LargeFile {
 
 	constructor(
 		readonly name: string,
-		readonly room: Room,
+		readonly room: SegmentAllocator,
 	) {}
 
 	append(bytes: Buffer): void {

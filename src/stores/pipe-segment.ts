@@ -9,16 +9,16 @@ import { enlargePipe, makePipe, pagesOf } from '../libc/pipes.js';
 import type { Segment } from './segment.js';
 
 /** A pipe that was made smaller than this is no place for an image: each holds a descriptor. */
-const LEAST_PIPE = 256 << 10;
+const MIN_PIPE = 256 << 10;
 /** Larger pipes save little, and the kernel must find their rings in one piece. */
 const PARKED_PIPE = 1 << 20;
 
 /** A new segment, or why there is none: the negative errno, or 0 where the kernel grants small pipes only. */
-export function parkInPipe(): Segment | number {
+export function pipeSegment(): Segment | number {
 	const made = makePipe();
 	if (typeof made === 'number') return made;
 	const size = enlargePipe(made.readEnd, PARKED_PIPE);
-	if (size >= LEAST_PIPE) return new PipeSegment(made.readEnd, made.writeEnd, Math.floor(size / PAGE));
+	if (size >= MIN_PIPE) return new PipeSegment(made.readEnd, made.writeEnd, Math.floor(size / PAGE));
 	close(made.readEnd);
 	close(made.writeEnd);
 	return 0;

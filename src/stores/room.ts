@@ -8,7 +8,7 @@ import type { Log } from '../report/log.js';
 import { Arena } from './arena.js';
 import { FileSegment } from './file-segment.js';
 import { FreeMemory } from './free-memory.js';
-import { parkInPipe } from './pipe-segment.js';
+import { pipeSegment } from './pipe-segment.js';
 import type { Segment } from './segment.js';
 
 /** Descriptors left for everything but parked pipes: sockets, shards, CRIU's pipes, libraries. */
@@ -16,9 +16,9 @@ const SPARE_FDS = 1024;
 /** Between two looks at how much memory is free: a control group may allow little more than that. */
 const LOOK_BYTES = 16 << 20;
 /** What has to stay free, so that CRIU and the application that comes back have a start. */
-const LEAST_FREE = 128 << 20;
+const MIN_FREE = 128 << 20;
 
-export interface RoomOptions {
+export interface AllocatorOptions {
 	/** Keep what was read: in memory, since a pipe gives its pages away. */
 	keep: boolean;
 	/** Most bytes to hold in memory. */
@@ -28,7 +28,7 @@ export interface RoomOptions {
 	log: Pick<Log, 'info'>;
 }
 
-export class Room {
+export class SegmentAllocator {
 	readonly #fds = raiseFileLimit() - SPARE_FDS;
 	#pipes = 0;
 	#pipesEnded: boolean;
@@ -38,10 +38,10 @@ export class Room {
 	#memoryFile: Arena | undefined;
 	#spool: Arena | undefined;
 	readonly #memory = new FreeMemory();
-	/** A small control group has less than {@link LEAST_FREE} to begin with: then half of it is for the image. */
-	readonly #leastFree = Math.min(LEAST_FREE, this.#memory.bytes() / 2);
+	/** A small control group has less than {@link MIN_FREE} to begin with: then half of it is for the image. */
+	readonly #leastFree = Math.min(MIN_FREE, this.#memory.bytes() / 2);
 
-	constructor(readonly options: RoomOptions) {
+	constructor(readonly options: AllocatorOptions) {
 		this.#pipesEnded = options.keep;
 	}
 
@@ -49,7 +49,7 @@ export class Room {
 	next(): Segment {
 		if (this.#spooling) return this.#range((this.#spool ??= Arena.inFolder(this.options.spool!)));
 		if (!this.#pipesEnded) {
-			const parked = this.#pipes < this.#fds ? parkInPipe() : 'there are no descriptors left';
+			const parked = this.#pipes < this.#fds ? pipeSegment() : 'there are no descriptors left';
 			if (typeof parked === 'object') {
 				this.#pipes++;
 				return parked;

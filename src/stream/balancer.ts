@@ -15,14 +15,14 @@ const FIRST_LOOK = 100;
 /** …to what costs nothing while a reader stands still. */
 const LAST_LOOK = 10_000;
 
-/** A shard that its holder alone may write to, until {@link Balance.release}. */
-export interface Held {
+/** A shard that its holder alone may write to, until {@link ShardBalancer.release}. */
+export interface ShardLease {
 	writer: ShardWriter;
 	/** Payload bytes that it takes at once. */
 	room: number;
 }
 
-export class Balance {
+export class ShardBalancer {
 	readonly writers: readonly ShardWriter[];
 	#seq = 0;
 	#current: string | undefined;
@@ -42,7 +42,7 @@ export class Balance {
 	}
 
 	/** The shard with the most room, if one has enough for `wanted` bytes and nobody is before the caller. */
-	tryTake(wanted: number): Held | undefined {
+	tryTake(wanted: number): ShardLease | undefined {
 		if (this.#line) return undefined;
 		// Small records go where the last one waits to be written: asking every shard for its room costs a call each.
 		const last = this.#gathering;
@@ -52,7 +52,7 @@ export class Balance {
 	}
 
 	/** {@link tryTake}, once it is the caller's turn and there is room. */
-	async take(wanted: number): Promise<Held> {
+	async take(wanted: number): Promise<ShardLease> {
 		const before = this.#line;
 		const mine = (async () => {
 			await before?.catch(() => {});
@@ -67,7 +67,7 @@ export class Balance {
 	}
 
 	/** Gives a held shard back; what was appended goes out with what follows in this turn of the event loop. */
-	release({ writer }: Held): void {
+	release({ writer }: ShardLease): void {
 		writer.busy = false;
 		if (writer.full) writer.flushSoon(this.#roomAgain);
 		else if (this.#gathering !== writer) {
@@ -79,7 +79,7 @@ export class Balance {
 	}
 
 	/** Appends what a file consists of: `data` (SMALL at most, copied), and its end. */
-	put(held: Held, name: string, data: Uint8Array, end: boolean): void {
+	put(held: ShardLease, name: string, data: Uint8Array, end: boolean): void {
 		if (data.length) {
 			this.#append(held, name, { kind: 'data', bytes: data.length });
 			held.writer.append(data);
@@ -88,12 +88,12 @@ export class Balance {
 	}
 
 	/** Announces `bytes` of `name`: the payload follows, by move or write of {@link ShardWriter}. */
-	announce(held: Held, name: string, bytes: number): void {
+	announce(held: ShardLease, name: string, bytes: number): void {
 		this.#append(held, name, { kind: 'data', bytes });
 	}
 
 	/** Appends the end of `name`, empty files included. */
-	end(held: Held, name: string): void {
+	end(held: ShardLease, name: string): void {
 		this.#append(held, name, { kind: 'file-end' });
 		this.#current = undefined;
 	}
@@ -111,7 +111,7 @@ export class Balance {
 		held.writer.busy = false;
 	}
 
-	#append({ writer }: Held, name: string, body: MarkerBody): void {
+	#append({ writer }: ShardLease, name: string, body: MarkerBody): void {
 		if (this.#current !== name) {
 			writer.append(encodeMarker({ seq: this.#seq++, kind: 'file', name }));
 			this.#current = name;
@@ -119,7 +119,7 @@ export class Balance {
 		writer.append(encodeMarker({ seq: this.#seq++, ...body }));
 	}
 
-	#roomiest(wanted: number): Held | undefined {
+	#roomiest(wanted: number): ShardLease | undefined {
 		let best: ShardWriter | undefined;
 		let most = 0;
 		const count = this.writers.length;
@@ -138,8 +138,8 @@ export class Balance {
 		return { writer: best, room: most };
 	}
 
-	async #whenRoom(wanted: number): Promise<Held> {
-		const silence = new Silence(this.writers);
+	async #whenRoom(wanted: number): Promise<ShardLease> {
+		const silence = new StallDetector(this.writers);
 		for (let micros = FIRST_LOOK; ; micros = Math.min(micros * 2, LAST_LOOK)) {
 			this.stop.check();
 			const held = this.#roomiest(wanted);
@@ -170,7 +170,7 @@ export class Balance {
 }
 
 /** Notices a shard whose reader takes nothing for longer than it may. */
-class Silence {
+class StallDetector {
 	readonly #since = new Map<ShardWriter, { at: number; mark: number }>();
 
 	constructor(readonly writers: readonly ShardWriter[]) {}

@@ -1,5 +1,5 @@
 /**
- * Applies the corrections of a stream (wire/corrections.ts) to what a store holds, once the stream is whole. The file itself
+ * Applies the corrections of a stream (stream/corrections.ts) to what a store holds, once the stream is whole. The file itself
  * is no part of the image, and is not stored.
  */
 

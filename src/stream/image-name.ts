@@ -1,5 +1,5 @@
 /** Names of image files come from outside, become paths, and must never lead out of the images folder. */
-import { MOST_NAME_BYTES } from './limits.js';
+import { MAX_NAME_BYTES } from './limits.js';
 
 /** CRIU writes it last, and only when everything else was written: a directory without it is no image. */
 export const LAST_IMAGE = 'inventory.img';
@@ -23,6 +23,6 @@ function flaw(name: string): string | undefined {
 	if (name.includes('/')) return 'holds a slash';
 	if (name.includes('\0')) return 'holds a NUL';
 	if (name.includes('\ufffd')) return 'is not UTF-8';
-	if (Buffer.byteLength(name) > MOST_NAME_BYTES) return `is longer than ${MOST_NAME_BYTES} bytes`;
+	if (Buffer.byteLength(name) > MAX_NAME_BYTES) return `is longer than ${MAX_NAME_BYTES} bytes`;
 	return undefined;
 }

@@ -1,8 +1,8 @@
 /** Bounds of the stream that a reader enforces and a writer keeps to. */
 
 /** A longer message is not one: a file name is at most 255 bytes, and nothing else in a marker has a length. */
-export const MOST_MESSAGE_BYTES = 10 * 1024;
+export const MAX_MESSAGE_BYTES = 10 * 1024;
 /** Of a file name: the most that a file system takes. */
-export const MOST_NAME_BYTES = 255;
+export const MAX_NAME_BYTES = 255;
 /** The original's readers and ours take as many. */
-export const MOST_SHARDS = 32;
+export const MAX_SHARDS = 32;

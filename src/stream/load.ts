@@ -5,11 +5,11 @@
 
 import { PAGE } from '../libc/constants.js';
 import type { Stop } from '../runtime/stop.js';
-import { turn } from '../runtime/yield.js';
+import { yieldToEventLoop } from '../runtime/yield.js';
 import type { Marker } from './marker.js';
-import { Order } from './sequencer.js';
+import { MarkerSequencer } from './sequencer.js';
 import type { Shard } from './shard.js';
-import { type Heard, ShardReader } from './shard-reader.js';
+import { type LastActivity, ShardReader } from './shard-reader.js';
 import type { FileWriter, Store } from './store.js';
 import type { StreamSummary } from './summary.js';
 
@@ -22,7 +22,7 @@ const WORTH_MOVING = 4 * PAGE;
  */
 export async function load(shards: readonly Shard[], store: Store, stop: Stop): Promise<StreamSummary> {
 	const started = performance.now();
-	const heard: Heard = { last: 0 };
+	const heard: LastActivity = { last: 0 };
 	const loader = new Loader(
 		shards.map((shard) => new ShardReader(shard, stop, heard)),
 		store,
@@ -44,7 +44,7 @@ export async function load(shards: readonly Shard[], store: Store, stop: Stop): 
 
 class Loader {
 	files = 0;
-	readonly #order = new Order();
+	readonly #order = new MarkerSequencer();
 	readonly #writers = new Map<string, FileWriter>();
 	/** The next marker of each shard, once it is known. */
 	readonly #next: (Marker | 'end' | undefined)[];
@@ -62,7 +62,7 @@ class Loader {
 
 	async run(): Promise<void> {
 		for (;;) {
-			const others = turn();
+			const others = yieldToEventLoop();
 			if (others) await others;
 			const due = this.#due();
 			if (due >= 0) {
@@ -136,7 +136,7 @@ class Loader {
 
 	async #rest(reader: ShardReader, writer: FileWriter, bytes: number, movable: boolean): Promise<void> {
 		for (let left = bytes; left > 0; ) {
-			await turn();
+			await yieldToEventLoop();
 			if (movable) left -= move(reader, writer, left);
 			if (movable && Math.min(left, reader.movable) >= WORTH_MOVING) await writer.whenRoom();
 			else if (left > 0) left -= await this.#copy(reader, writer, left);

@@ -12,7 +12,7 @@ interface Written {
 	slots: number;
 }
 
-export class Slots {
+export class PipeSlots {
 	readonly #written: Written[] = [];
 	#used = 0;
 

@@ -11,7 +11,7 @@ export type Step =
 	| { kind: 'image-end' };
 
 /** Follows the markers of one stream in order of their sequence numbers. */
-export class Order {
+export class MarkerSequencer {
 	/** Of the marker that must come next. */
 	next = 0;
 	/** The image is complete. */

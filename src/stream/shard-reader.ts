@@ -12,22 +12,22 @@ import { enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import { PREFIX_BYTES } from '../net/frame.js';
 import type { Stop } from '../runtime/stop.js';
-import { MOST_MESSAGE_BYTES } from './limits.js';
+import { MAX_MESSAGE_BYTES } from './limits.js';
 import { decodeMarker, type Marker } from './marker.js';
 import type { Shard } from './shard.js';
 import { Staging } from './staging.js';
 
 /** Read at a time while records are small. */
-const MANY = 64 << 10;
+const READ_BUFFER = 64 << 10;
 /** The least that a marker with a payload has: what is read beyond it is copied, and shifts the payload in its pages. */
-const FEW = 4;
+const MIN_MARKER = 4;
 /** Payloads from this size on are moved. */
 const LARGE = 16 << 10;
 /**
  * When a byte last came over any shard, as performance.now() has it; 0 before the first. Until then the sender may wait for
  * CRIU for as long as it takes, and later a shard may have none for long while the others are faster.
  */
-export interface Heard {
+export interface LastActivity {
 	last: number;
 }
 
@@ -37,14 +37,14 @@ export class ShardReader {
 	bytes = 0;
 	/** When the last byte came, as performance.now() has it. */
 	last = 0;
-	readonly #buffer = Buffer.allocUnsafeSlow(MANY + PREFIX_BYTES + MOST_MESSAGE_BYTES);
+	readonly #buffer = Buffer.allocUnsafeSlow(READ_BUFFER + PREFIX_BYTES + MAX_MESSAGE_BYTES);
 	#from = 0;
 	#to = 0;
 	#ended = false;
 	/** The last payload was large: the next one probably is. */
 	#large = false;
 	/** Bytes of the last marker before a payload: the next one has as many, or one more. */
-	#usual = PREFIX_BYTES + FEW;
+	#usual = PREFIX_BYTES + MIN_MARKER;
 	readonly #fd: number;
 	/** Of a shard that is a pipe: the pipe of our own. */
 	readonly #staging: Staging | undefined;
@@ -53,7 +53,7 @@ export class ShardReader {
 	constructor(
 		readonly shard: Shard,
 		readonly stop: Stop,
-		readonly heard: Heard = { last: 0 },
+		readonly heard: LastActivity = { last: 0 },
 	) {
 		this.name = shard.name;
 		this.#fd = shard.fd;
@@ -106,10 +106,10 @@ export class ShardReader {
 		const buffered = this.takeBuffered(bytes);
 		if (buffered.length) return buffered;
 		// Beyond the payload of a small file there are more records: they come with it.
-		if (bytes < MANY && !this.#large) {
+		if (bytes < READ_BUFFER && !this.#large) {
 			if (this.#fill()) return this.takeBuffered(bytes);
 		} else {
-			const got = this.#read(0, Math.min(bytes, MANY));
+			const got = this.#read(0, Math.min(bytes, READ_BUFFER));
 			if (got) return this.#buffer.subarray(0, got);
 		}
 		if (this.#ended) throw this.#cut();
@@ -139,9 +139,9 @@ export class ShardReader {
 		const have = this.#to - this.#from;
 		if (have < PREFIX_BYTES) return undefined;
 		const length = this.#buffer.readUInt32LE(this.#from);
-		if (length > MOST_MESSAGE_BYTES) {
+		if (length > MAX_MESSAGE_BYTES) {
 			throw new Error(
-				`${this.name} carries a marker of ${length} bytes, and ${MOST_MESSAGE_BYTES} are the most: ` +
+				`${this.name} carries a marker of ${length} bytes, and ${MAX_MESSAGE_BYTES} are the most: ` +
 					'it is no image stream, or it is damaged, compressed or encrypted',
 			);
 		}
@@ -159,7 +159,7 @@ export class ShardReader {
 	/** Reads what is there and useful; false: nothing is. */
 	#fill(): boolean {
 		if (this.#from === this.#to) this.#from = this.#to = 0;
-		else if (this.#buffer.length - this.#to < MANY) {
+		else if (this.#buffer.length - this.#to < READ_BUFFER) {
 			this.#buffer.copyWithin(0, this.#from, this.#to);
 			this.#to -= this.#from;
 			this.#from = 0;
@@ -171,7 +171,7 @@ export class ShardReader {
 
 	/** Where payloads are large: no more than the next marker, so that their pages stay whole. */
 	#wanted(): number {
-		if (!this.#large) return MANY;
+		if (!this.#large) return READ_BUFFER;
 		const have = this.#to - this.#from;
 		if (have < PREFIX_BYTES) return Math.max(PREFIX_BYTES, this.#usual) - have;
 		return PREFIX_BYTES + this.#buffer.readUInt32LE(this.#from) - have;

@@ -1,5 +1,5 @@
 /**
- * One shard of a capture. Whoever holds it (see balance.ts) appends records; small ones are gathered into one write, and a
+ * One shard of a capture. Whoever holds it (see balancer.ts) appends records; small ones are gathered into one write, and a
  * large payload moves by reference from pipe to pipe, or from private memory.
  */
 import { fcntl, getsockopt, read, splice, write } from '../libc/calls.js';
@@ -16,7 +16,7 @@ import { bytesWaiting, enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import type { Stop } from '../runtime/stop.js';
 import { drained, stalled, unsent } from '../stream/drained.js';
-import { Slots } from '../stream/pipe-slots.js';
+import { PipeSlots } from '../stream/pipe-slots.js';
 import type { Shard } from '../stream/shard.js';
 
 /** Records that are smaller are copied and gathered; it is the size of a pipe that nobody enlarged. */
@@ -42,7 +42,7 @@ export class ShardWriter {
 	/** Somebody is writing a payload, or gathered records wait for room. */
 	busy = false;
 	readonly #fd: number;
-	readonly #slots: Slots;
+	readonly #slots: PipeSlots;
 	readonly #gathered = Buffer.allocUnsafeSlow(GATHER);
 	#from = 0;
 	#to = 0;
@@ -56,7 +56,9 @@ export class ShardWriter {
 		this.name = shard.name;
 		this.#fd = shard.fd;
 		this.kind = kindOf(shard.fd);
-		this.#slots = new Slots(this.kind === 'pipe' ? Math.floor(enlargePipe(this.#fd, SHARD_PIPE) / PAGE) : 0);
+		this.#slots = new PipeSlots(
+			this.kind === 'pipe' ? Math.floor(enlargePipe(this.#fd, SHARD_PIPE) / PAGE) : 0,
+		);
 	}
 
 	/** Payload bytes that it can take at once; 0 when it is full. */

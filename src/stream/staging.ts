@@ -1,5 +1,5 @@
 /**
- * A pipe of our own, between a sender's and those who read its stream: see reader.ts for why. It is filled in one call, when
+ * A pipe of our own, between a sender's and those who read its stream: see shard-reader.ts for why. It is filled in one call, when
  * the sender has had the time to fill its pipe.
  */
 import { close, splice } from '../libc/calls.js';

@@ -1,6 +1,6 @@
 /**
  * Where the files of a stream go. Each kind of store takes bytes from memory and, where it can, pages from a pipe by
- * reference; the reader of the stream (replay/load.ts) knows no more of it.
+ * reference; the reader of the stream (load.ts) knows no more of it.
  */
 
 /** Takes one file of the image, from its beginning. */

@@ -9,7 +9,7 @@ import { shutdown } from '../libc/calls.js';
 import { O_RDWR, SHUT_WR } from '../libc/constants.js';
 import { restoreFlags, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
-import { atSuddenEnd } from '../runtime/cleanup.js';
+import { onSuddenExit } from '../runtime/cleanup.js';
 import { drained } from '../stream/drained.js';
 import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
 
@@ -72,7 +72,7 @@ function openAll(fds: readonly ShardFd[]): Opened[] {
 		if (stat.isFile()) return { shard, stat, flags, forget() {} };
 		setNonBlocking(fd);
 		// The terminal's shell, or the filter before this process, may use the same pipe, and expect it to wait.
-		const forget = atSuddenEnd(() => restoreFlags(fd, flags));
+		const forget = onSuddenExit(() => restoreFlags(fd, flags));
 		return { shard, stat, flags, forget };
 	});
 }

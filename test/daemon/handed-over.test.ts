@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { dup, socket } from '../../src/libc/calls.js';
 import { AF_UNIX, SOCK_STREAM } from '../../src/libc/constants.js';
-import { must } from '../../src/libc/errno.js';
+import { throwIfError } from '../../src/libc/errno.js';
 import { connectUnix } from '../../src/net/unix-socket.js';
 import { afterwards } from '../support/cleanup.js';
 import { markersIn } from '../support/markers.js';
@@ -71,7 +71,7 @@ test('a listening one is accepted on, and stays where it is', async () => {
 	const { end, path } = listener();
 	const { process, work, shards } = startCapture({ fds: [end], args: ['--criu-fd', '3'] });
 	const stream = shards[0]!.all();
-	const dump = new StandInDump(must(connectUnix(path), 'connect'));
+	const dump = new StandInDump(throwIfError(connectUnix(path), 'connect'));
 	await dump.finish();
 	await process.ends();
 	assert.equal(markersIn(await stream).at(0), '0 file inventory.img');
@@ -83,7 +83,7 @@ test('systemd gives one by LISTEN_FDS', async () => {
 	const { end, path } = listener();
 	const { process, work, shards } = startCapture({ program: activated(), fds: [end] });
 	const stream = shards[0]!.all();
-	const dump = new StandInDump(must(connectUnix(path), 'connect'));
+	const dump = new StandInDump(throwIfError(connectUnix(path), 'connect'));
 	await dump.finish();
 	await process.ends();
 	await stream;
@@ -103,7 +103,7 @@ test('systemd’s socket reaches the daemon, and its variables do not', async ()
 	const pid = processOf(join(work, 'pid'));
 	assert.match(descriptor(pid, 3)!, 'socket:');
 	const stream = readEnd.all();
-	const dump = new StandInDump(must(connectUnix(path), 'connect'));
+	const dump = new StandInDump(throwIfError(connectUnix(path), 'connect'));
 	await dump.finish();
 	await ends(pid);
 	await stream;
@@ -132,14 +132,14 @@ test('one socket is enough', async () => {
 
 /** A UNIX socket that neither listens nor is connected. */
 function idle(): End {
-	return new End(must(socket(AF_UNIX, SOCK_STREAM, 0), 'socket'));
+	return new End(throwIfError(socket(AF_UNIX, SOCK_STREAM, 0), 'socket'));
 }
 
 async function tcp(): Promise<End> {
 	const server = createServer();
 	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 	afterwards(() => server.close());
-	return new End(must(dup((server as unknown as { _handle: { fd: number } })._handle.fd), 'dup'));
+	return new End(throwIfError(dup((server as unknown as { _handle: { fd: number } })._handle.fd), 'dup'));
 }
 
 const refused: [what: string, end: () => End | undefined | Promise<End>, said: string][] = [

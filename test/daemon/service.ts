@@ -1,7 +1,7 @@
 /** What the tests of a service look at. */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { must } from '../../src/libc/errno.js';
+import { throwIfError } from '../../src/libc/errno.js';
 import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
 import { afterwards } from '../support/cleanup.js';
 import { file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
@@ -54,6 +54,6 @@ export function listener(): { end: End; path: string } {
 /** Both ends of a connection. */
 export function connection(): { ours: number; theirs: End } {
 	const { end, path } = listener();
-	const near = must(connectUnix(path), 'connect');
-	return { ours: near, theirs: new End(must(acceptUnix(end.fd), 'accept')) };
+	const near = throwIfError(connectUnix(path), 'connect');
+	return { ours: near, theirs: new End(throwIfError(acceptUnix(end.fd), 'accept')) };
 }

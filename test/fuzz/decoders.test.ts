@@ -4,9 +4,9 @@ import * as assert from 'uvu/assert';
 import { Deframer } from '../../src/net/frame.js';
 import { criu } from '../../src/proto/messages.js';
 import { checkImageName } from '../../src/stream/image-name.js';
-import { MOST_MESSAGE_BYTES } from '../../src/stream/limits.js';
+import { MAX_MESSAGE_BYTES } from '../../src/stream/limits.js';
 import { decodeMarker, encodeMarker, type Marker } from '../../src/stream/marker.js';
-import { Order } from '../../src/stream/sequencer.js';
+import { MarkerSequencer } from '../../src/stream/sequencer.js';
 import { suite } from '../support/suite.js';
 import {
 	anyFrame,
@@ -42,7 +42,7 @@ function checkMarker(message: Buffer): void {
 
 /** Messages come out of frames whole, in whatever pieces they come in. */
 function checkFrames(bytes: Buffer, piece: number): void {
-	const deframer = new Deframer('the sender', MOST_MESSAGE_BYTES);
+	const deframer = new Deframer('the sender', MAX_MESSAGE_BYTES);
 	let taken = 0;
 	try {
 		for (let at = 0; at < bytes.length; at += piece) {
@@ -147,7 +147,7 @@ test(
 	() => {
 		fc.assert(
 			fc.property(placedSteps, ({ placed }) => {
-				const order = new Order();
+				const order = new MarkerSequencer();
 				try {
 					for (const { step, seq } of placed) {
 						if (step.kind === 'unknown' || (step.kind === 'file' && !isPlain(step.name))) return;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { Stop } from '../../src/runtime/stop.js';
-import { FolderStore } from '../../src/stores/directory.js';
+import { DirectoryStore } from '../../src/stores/directory.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { load } from '../../src/stream/load.js';
 import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
@@ -29,12 +29,12 @@ import {
 const test = suite('streams');
 const LONG = { seconds: 20_000 };
 /** What the tests themselves and garbage may take on top of what was there. */
-const MOST_GROWTH = 300 << 20;
+const MAX_GROWTH = 300 << 20;
 
 type Image = Map<string, Buffer>;
 
 /** Loads what the shards carry; undefined where it was refused. Rejects where that was no refusal. */
-async function loaded(shards: Buffer[], store: HeldStore | FolderStore): Promise<true | undefined> {
+async function loaded(shards: Buffer[], store: HeldStore | DirectoryStore): Promise<true | undefined> {
 	const ends = shards.map((bytes) => {
 		const { readEnd, writeEnd } = pipe();
 		writeEnd.end(bytes).catch(() => writeEnd.close());
@@ -90,7 +90,7 @@ async function held(shards: Buffer[]): Promise<Image | undefined> {
 async function extracted(shards: Buffer[]): Promise<Image | undefined> {
 	const around = temporaryFolder();
 	const folder = join(around, 'images');
-	const store = new FolderStore(folder, false);
+	const store = new DirectoryStore(folder, false);
 	try {
 		const whole = await loaded(shards, store);
 		if (whole) await store.finish();
@@ -117,7 +117,7 @@ async function leakFree(work: () => Promise<void>): Promise<void> {
 	const resident = process.memoryUsage.rss();
 	await work();
 	await until('every descriptor to be closed', () => openDescriptors() <= before);
-	assert.ok(process.memoryUsage.rss() - resident < MOST_GROWTH, 'memory');
+	assert.ok(process.memoryUsage.rss() - resident < MAX_GROWTH, 'memory');
 }
 
 for (const [where, image, count] of [

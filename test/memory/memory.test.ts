@@ -15,7 +15,7 @@ import { until } from '../support/until.js';
 const MB = 1 << 20;
 const PIECE = 100;
 /** Node with its heap, koffi and the buffers of a shard: what a process needs that holds no image itself. */
-const MOST_RESIDENT = 160 * MB;
+const MAX_RESIDENT = 160 * MB;
 const IMAGE = content(1, (full ? 256 : 24) * MB);
 
 /** What one slot of a pipe takes up is a page at most: this is the most that the pipes of `pid` can hold, and what they do. */
@@ -57,7 +57,7 @@ async function replayed(send: (shard: WriteEnd) => Promise<number>): Promise<voi
 	const { pages, pipes } = parked(process.pid);
 	assert.ok(pipes > 1, `${pipes} pipes hold the image`);
 	assert.ok(pages <= 1.3 * IMAGE.length, `${pages} bytes of pipes for an image of ${IMAGE.length}`);
-	assert.ok(resident(process.pid) < MOST_RESIDENT, `${resident(process.pid)} bytes resident`);
+	assert.ok(resident(process.pid) < MAX_RESIDENT, `${resident(process.pid)} bytes resident`);
 	await shard!.end(rest(next, fileEnd(), imageEnd()));
 	const restore = await StandInRestore.connect(work);
 	assert.ok((await restore.read('pages-1.img'))?.equals(IMAGE), 'it is what was sent');

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { buffer, read } from '../../src/libc/calls.js';
-import { EAGAIN, ECONNRESET, ENOENT, must } from '../../src/libc/errno.js';
+import { EAGAIN, ECONNRESET, ENOENT, throwIfError } from '../../src/libc/errno.js';
 import { poller } from '../../src/libc/poller.js';
 import { connectUnix, listenUnix } from '../../src/net/unix-socket.js';
 import { listener, smallStream } from '../daemon/service.js';
@@ -29,14 +29,14 @@ function further(path: string): number {
 
 /** A connection to `path` is made, and ended by the streamer. */
 async function turnedAway(path: string): Promise<void> {
-	const fd = must(connectUnix(path), 'connect');
+	const fd = throwIfError(connectUnix(path), 'connect');
 	afterwards(() => poller.close(fd));
 	const bytes = buffer(1);
 	const end = () => [0, -ECONNRESET].includes(read(fd, bytes, 1));
 	await until('the end of the connection', end, 20);
 }
 
-const connected = (path: string) => must(connectUnix(path), 'connect');
+const connected = (path: string) => throwIfError(connectUnix(path), 'connect');
 
 function isStopped(pid: number): boolean {
 	return /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));

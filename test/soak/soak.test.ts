@@ -20,7 +20,7 @@ const ROUNDS = full ? 500 : 100;
 /** By then caches and pools are as large as they get. */
 const WARM = 15;
 /** What the garbage of a few rounds may take: far below an image for each round. */
-const MOST_GROWTH = 48 << 20;
+const MAX_GROWTH = 48 << 20;
 const files = new Map(
 	[0, 100, 65_537, full ? 20_000_000 : 2_000_000].map((bytes, i) => [
 		`pages-${i}.img`,
@@ -90,7 +90,7 @@ test(
 		}
 		assert.is(openDescriptors(), before.fds, 'descriptors');
 		const growth = process.memoryUsage.rss() - before.bytes;
-		assert.ok(growth < MOST_GROWTH, `${growth} bytes of memory more than after ${WARM} rounds`);
+		assert.ok(growth < MAX_GROWTH, `${growth} bytes of memory more than after ${WARM} rounds`);
 	},
 	{ seconds: 3600 },
 );

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { ListeningSocket } from '../../src/criu/socket.js';
 import { serve } from '../../src/restore/serve.js';
 import { Stop } from '../../src/runtime/stop.js';
-import { FolderStore } from '../../src/stores/directory.js';
+import { DirectoryStore } from '../../src/stores/directory.js';
 import { ExtWriter } from '../../src/stores/ext.js';
 import { HeldStore } from '../../src/stores/held.js';
-import type { RoomOptions } from '../../src/stores/room.js';
+import type { AllocatorOptions } from '../../src/stores/room.js';
 import type { FileWriter, Store } from '../../src/stream/store.js';
 import { afterwards } from '../support/cleanup.js';
 import { pipe, type ReadEnd } from '../support/pipe.js';
@@ -24,7 +24,7 @@ export interface Filled {
 	read(name: string): Promise<Buffer | undefined>;
 }
 
-type Choice = Partial<RoomOptions>;
+type Choice = Partial<AllocatorOptions>;
 
 /** One that holds the image for CRIU. */
 export interface Held extends Filled {
@@ -65,7 +65,7 @@ export function held(choice: Choice = {}, clients = 1): Held {
 /** Files in a folder, on a file system that has unnamed files. */
 export function folder(): Filled {
 	const path = temporaryFolder();
-	const store = new FolderStore(path, false);
+	const store = new DirectoryStore(path, false);
 	afterwards(() => store.close());
 	return {
 		store,

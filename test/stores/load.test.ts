@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
 import { Stop } from '../../src/runtime/stop.js';
-import { FolderStore } from '../../src/stores/directory.js';
+import { DirectoryStore } from '../../src/stores/directory.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { load } from '../../src/stream/load.js';
 import { content } from '../support/content.js';
@@ -20,7 +20,7 @@ const test = suite('what comes after its marker');
 const sizes = [1, 16_383, 16_384, 60_000, 65_536, 65_537, 300_000];
 
 /** Loads a file of `bytes`, whose payload is sent only when the marker before it was read. */
-async function loadLate(bytes: number, store: HeldStore | FolderStore): Promise<Buffer> {
+async function loadLate(bytes: number, store: HeldStore | DirectoryStore): Promise<Buffer> {
 	const { readEnd, writeEnd } = pipe();
 	const bodyOf = content(bytes, bytes);
 	const shard = { fd: readEnd.fd, name: 'the shard', stallMillis: 0 };
@@ -52,7 +52,7 @@ for (const bytes of sizes) {
 
 	test(`${bytes} bytes, into a folder`, async () => {
 		const folder = temporaryFolder();
-		const store = new FolderStore(folder, false);
+		const store = new DirectoryStore(folder, false);
 		try {
 			const expected = await loadLate(bytes, store);
 			await store.finish();
@@ -67,7 +67,7 @@ test('names as long as a file system takes, over what is there', async () => {
 	const folder = temporaryFolder();
 	const names = ['x'.repeat(255), `${'x'.repeat(254)}y`, 'é'.repeat(127)];
 	for (const round of [1, 2]) {
-		const store = new FolderStore(folder, true);
+		const store = new DirectoryStore(folder, true);
 		try {
 			for (const name of names) {
 				const writer = store.create(name);

@@ -7,7 +7,7 @@ import { EAGAIN } from '../../src/libc/errno.js';
 import { makePipe, pipeSize } from '../../src/libc/pipes.js';
 import { Stop } from '../../src/runtime/stop.js';
 import { HeldStore } from '../../src/stores/held.js';
-import { Balance } from '../../src/stream/balancer.js';
+import { ShardBalancer } from '../../src/stream/balancer.js';
 import { load } from '../../src/stream/load.js';
 import { content } from '../support/content.js';
 import { pipe } from '../support/pipe.js';
@@ -48,7 +48,7 @@ async function roundTrip(by: 'reference' | 'copy'): Promise<boolean> {
 		store,
 		new Stop(),
 	);
-	const balance = new Balance(
+	const balance = new ShardBalancer(
 		shards.map(({ writeEnd }) => shardOf(writeEnd)),
 		stop,
 	);

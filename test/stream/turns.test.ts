@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { sendImage } from '../../src/capture/image-reader.js';
 import { Stop } from '../../src/runtime/stop.js';
-import { Balance } from '../../src/stream/balancer.js';
+import { ShardBalancer } from '../../src/stream/balancer.js';
 import { load } from '../../src/stream/load.js';
 import { afterwards } from '../support/cleanup.js';
 import { data, file, streamOf } from '../support/markers.js';
@@ -57,7 +57,7 @@ const shard = (fd: number) => ({ fd, name: `shard fd ${fd}`, stallMillis: 0 });
 test('a file into a shard that is a file', async () => {
 	const stop = new Stop();
 	const source = { name: 'ext', fd: opened(sparse(Buffer.alloc(0), WRITTEN), 'r'), by: 'copy' as const };
-	const balance = new Balance([shard(opened(join(temporaryFolder(), 'shard'), 'w'))], stop);
+	const balance = new ShardBalancer([shard(opened(join(temporaryFolder(), 'shard'), 'w'))], stop);
 	assert.ok((await turnsDuring(() => sendImage(source, balance, stop))) > 1);
 });
 

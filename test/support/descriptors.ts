@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { poller } from '../../src/libc/poller.js';
 
 /** More pauses at a time than any test makes: the poll set keeps a timer for each. */
-const MOST_TIMERS = 32;
+const MAX_TIMERS = 32;
 
 export function openDescriptors(): number {
 	return readdirSync('/proc/self/fd').length;
@@ -11,6 +11,6 @@ export function openDescriptors(): number {
 
 /** How many there are, once what is made once and kept is made. */
 export async function descriptorsAtFirst(): Promise<number> {
-	await Promise.all(Array.from({ length: MOST_TIMERS }, () => poller.pause(1)));
+	await Promise.all(Array.from({ length: MAX_TIMERS }, () => poller.pause(1)));
 	return openDescriptors();
 }

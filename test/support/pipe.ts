@@ -1,7 +1,7 @@
 /** Real pipes: Node's `stdio: 'pipe'` makes sockets, and the streamer treats those differently. */
 import { buffer, fcntl, read as libcRead, write as libcWrite } from '../../src/libc/calls.js';
 import { F_GETFL, O_NONBLOCK } from '../../src/libc/constants.js';
-import { callError, EAGAIN, EINTR, must } from '../../src/libc/errno.js';
+import { callError, EAGAIN, EINTR, throwIfError } from '../../src/libc/errno.js';
 import { bytesWaiting, makePipe, restoreFlags } from '../../src/libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
 import { afterwards } from './cleanup.js';
@@ -111,7 +111,7 @@ export class ReadEnd extends End {
 /** A new pipe. */
 export function pipe(): { readEnd: ReadEnd; writeEnd: WriteEnd } {
 	const ends = makePipe();
-	if (typeof ends === 'number') throw new Error(`cannot make a pipe: ${must(ends, 'pipe2')}`);
+	if (typeof ends === 'number') throw new Error(`cannot make a pipe: ${throwIfError(ends, 'pipe2')}`);
 	return { readEnd: new ReadEnd(ends.readEnd), writeEnd: new WriteEnd(ends.writeEnd) };
 }
 

@@ -1,6 +1,6 @@
 /** A connected pair of UNIX sockets, which Node cannot make. */
 import { join } from 'node:path';
-import { must } from '../../src/libc/errno.js';
+import { throwIfError } from '../../src/libc/errno.js';
 import { poller } from '../../src/libc/poller.js';
 import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
 import { afterwards } from './cleanup.js';
@@ -12,7 +12,7 @@ export function socketPairs(): () => { near: number; far: number } {
 	const listener = listenUnix(path, 'connection');
 	afterwards(() => poller.close(listener));
 	return () => {
-		const near = must(connectUnix(path), 'connect');
-		return { near, far: must(acceptUnix(listener), 'accept') };
+		const near = throwIfError(connectUnix(path), 'connect');
+		return { near, far: throwIfError(acceptUnix(listener), 'accept') };
 	};
 }

@@ -1,7 +1,7 @@
 // Messages with their length before them arrive in any pieces, and never make a reader hold more than the limit.
 import * as assert from 'uvu/assert';
 import { Deframer, frame } from '../../src/net/frame.js';
-import { MOST_MESSAGE_BYTES } from '../../src/stream/limits.js';
+import { MAX_MESSAGE_BYTES } from '../../src/stream/limits.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('frame');
@@ -21,7 +21,7 @@ const stream = Buffer.concat(messages.map(frame));
 
 for (const piece of [1, 2, 3, 4, 5, 7, 100, stream.length]) {
 	test(`the same messages from pieces of ${piece} bytes`, () => {
-		const deframer = new Deframer('the test', MOST_MESSAGE_BYTES);
+		const deframer = new Deframer('the test', MAX_MESSAGE_BYTES);
 		const found: (string | undefined)[] = [];
 		for (let at = 0; at < stream.length; at += piece) {
 			deframer.push(stream.subarray(at, at + piece));
@@ -41,7 +41,7 @@ test('takes the longest message, and refuses one byte more before it has come', 
 });
 
 test('a length of 4 GB is refused, not allocated', () => {
-	const deframer = new Deframer('shard fd 3', MOST_MESSAGE_BYTES);
+	const deframer = new Deframer('shard fd 3', MAX_MESSAGE_BYTES);
 	deframer.push(Buffer.from('ffffffff', 'hex'));
 	assert.throws(() => deframer.next(), /4294967295 bytes/);
 });

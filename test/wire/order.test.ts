@@ -1,7 +1,7 @@
 // What markers mean depends on those before them.
 import * as assert from 'uvu/assert';
 import type { MarkerBody } from '../../src/stream/marker.js';
-import { Order, type Step } from '../../src/stream/sequencer.js';
+import { MarkerSequencer, type Step } from '../../src/stream/sequencer.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('order');
@@ -12,7 +12,7 @@ const fileEnd: MarkerBody = { kind: 'file-end' };
 const imageEnd: MarkerBody = { kind: 'image-end' };
 
 function take(...bodies: MarkerBody[]): (Step | undefined)[] {
-	const order = new Order();
+	const order = new MarkerSequencer();
 	return bodies.map((body) => order.take({ seq: order.next, ...body }));
 }
 
@@ -51,7 +51,7 @@ for (const [why, bodies, message] of refused) {
 }
 
 test('only the next marker is due', () => {
-	const order = new Order();
+	const order = new MarkerSequencer();
 	assert.ok(order.isDue({ seq: 0, ...file('a') }));
 	assert.not(order.isDue({ seq: 1, ...fileEnd }));
 	order.take({ seq: 0, ...file('a') });
@@ -60,7 +60,7 @@ test('only the next marker is due', () => {
 });
 
 test('nothing comes after the end of the image', () => {
-	const order = new Order();
+	const order = new MarkerSequencer();
 	order.take({ seq: 0, ...imageEnd });
 	assert.ok(order.done);
 	assert.throws(() => order.isDue({ seq: 1, ...file('a') }), /marker 1 comes after the end of the image/);
