@@ -52,10 +52,6 @@ export const pread = define<[fd: Fd, into: Memory, bytes: number, at: number]>(
 export const pwrite = define<[fd: Fd, from: Memory, bytes: number, at: number]>(
 	'intptr_t pwrite(int fd, const void *from, size_t n, int64_t at)',
 );
-/** `iovecs` as made by libc/iovec.ts. */
-export const writev = define<[fd: Fd, iovecs: Memory, count: number]>(
-	'intptr_t writev(int fd, void *iov, int count)',
-);
 
 /** `from` and `to` hold an int64 offset that the call moves on, or are null (pipes, and files at their own position). */
 export const splice = define<
