@@ -26,6 +26,7 @@ import { type Found, findCriu } from '../../examples/find-criu.js';
 import { afterwards } from '../support/cleanup.js';
 import { skip } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { needIn, tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 
 /** As much of a log is shown when something fails. */
@@ -50,8 +51,7 @@ export function program(name: 'threads' | 'tree' | 'listener' | 'generations'): 
 	const path = join(tools, name);
 	if (existsSync(path)) return path;
 	const source = fileURLToPath(new URL(`programs/${name}.c`, import.meta.url));
-	const cc = spawnSync('cc', ['-O1', '-pthread', '-o', path, source], { encoding: 'utf8' });
-	if (cc.error) skip('there is no C compiler (cc) for the applications that are checkpointed');
+	const cc = spawnSync(tool('cc'), ['-O1', '-pthread', '-o', path, source], { encoding: 'utf8' });
 	assert.is(cc.status, 0, cc.stderr);
 	return path;
 }
@@ -196,6 +196,7 @@ export class Scene {
 
 	/** Runs a command of bash in the folder, where `criu-image-streamer` is ours and `criu` the real one. */
 	shell(script: string, env: Record<string, string> = {}): Command {
+		needIn(script);
 		const log = join(this.folder, `command-${this.commands++}.log`);
 		const out = openSync(log, 'w');
 		const child = spawn('bash', ['-o', 'pipefail', '-c', script], {
