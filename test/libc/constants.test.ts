@@ -1,5 +1,5 @@
 // The numbers that src/libc takes for those of the kernel's headers are those of the headers of this machine.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
