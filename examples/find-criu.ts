@@ -1,5 +1,6 @@
 /** A CRIU that works here, for the demo and the tests: $CRIU, or the one that is installed, or one from Debian's archive. */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** A command of CRIU and its version, as 4.2.1; or why there is none. */
@@ -28,12 +29,15 @@ export function findCriu(suite: 'sid' | 'experimental' = 'sid'): Found {
 		new URL(`../.cache/criu${suite === 'sid' ? '' : `-${suite}`}`, import.meta.url),
 	);
 	const script = fileURLToPath(new URL('../scripts/get-criu.sh', import.meta.url));
+	if (!existsSync(`${folder}/criu`))
+		console.error(`getting CRIU from Debian ${suite} (about 25 MB, nothing is installed)`);
 	const got = spawnSync(script, [folder, suite], {
 		encoding: 'utf8',
-		stdio: ['ignore', 'pipe', 'inherit'],
+		stdio: ['ignore', 'pipe', 'pipe'],
 		timeout: GET_MILLIS,
 	});
-	if (got.status !== 0) return { why: 'CRIU could not be had from Debian’s archive: see above' };
+	const last = got.error?.message ?? got.stderr.trim().split('\n').at(-1);
+	if (got.status !== 0) return { why: `CRIU could not be had: ${last}` };
 	return tried(got.stdout.trim());
 }
 

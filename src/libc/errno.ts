@@ -6,7 +6,6 @@
  */
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
-import { fileLimitHint } from './file-limit.js';
 
 export const { EAGAIN, EINTR, EPIPE, ECONNRESET, EBADF, EINVAL, ENOMEM, EMFILE, ENFILE, ENOSPC, EPERM } =
 	constants.errno;
@@ -23,12 +22,19 @@ export const {
 	EPROTOTYPE,
 } = constants.errno;
 
+/**
+ * What to say against an errno that has but one cure, from modules that are not always loaded: the action script does without
+ * libc, because the application stands still while it loads.
+ */
+export const cures = new Map<number, () => string>();
+
 /** The words for `errno` (positive or negative): "no space left on device (ENOSPC)"; with the cure where there is but one. */
 export function errnoText(errno: number): string {
 	const number = Math.abs(errno);
 	const known = getSystemErrorMap().get(-number);
 	const text = known ? `${known[1]} (${known[0]})` : `error ${number}`;
-	return number === EMFILE ? `${text}: ${fileLimitHint()}` : text;
+	const cure = cures.get(number);
+	return cure ? `${text}: ${cure()}` : text;
 }
 
 /** The errno of what Node's own calls throw, for {@link errnoText}. */

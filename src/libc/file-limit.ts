@@ -1,6 +1,7 @@
 /** How many files this process may have open, and what to say where that is too few. */
 import { getrlimit, setrlimit } from './calls.js';
 import { RLIMIT_NOFILE } from './constants.js';
+import { cures, EMFILE } from './errno.js';
 
 /** Where the limit cannot be asked for: what most systems begin with. */
 const USUAL_LIMIT = 1024;
@@ -21,3 +22,5 @@ export function raiseFileLimit(): number {
 export function fileLimitHint(): string {
 	return `this process may have ${raiseFileLimit()} files open: allow more with ulimit -n`;
 }
+
+cures.set(EMFILE, fileLimitHint);

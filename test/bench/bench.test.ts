@@ -8,6 +8,7 @@ import { readStats } from '../../bench/criu.js';
 import { Figures, ratios, type Sample, spread } from '../../bench/figures.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { need } from '../support/tools.js';
 
 const test = suite('bench');
 const run = (...args: string[]) =>
@@ -16,6 +17,7 @@ const run = (...args: string[]) =>
 test(
 	'measures, and puts tables and a plot into a document',
 	async () => {
+		need('gcc');
 		const dir = temporaryFolder();
 		const document = join(dir, 'bench.md');
 		const raw = join(dir, 'runs.json');

@@ -5,10 +5,11 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { findCriu } from '../../examples/find-criu.js';
 import { definitions } from '../../src/options/definitions.js';
-import { examplesOf, need, Stage } from '../partners/examples.js';
+import { examplesOf, Stage } from '../partners/examples.js';
 import { startS3, startSshd } from '../partners/servers.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
+import { need } from '../support/tools.js';
 import { until } from '../support/until.js';
 
 const test = suite('README.md');

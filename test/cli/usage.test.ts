@@ -7,8 +7,9 @@ import { imageEnd, streamOf, whole } from '../support/markers.js';
 import { pipe, pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump } from '../support/stand-in.js';
 import { ours, Streamer } from '../support/streamer.js';
-import { skip, suite } from '../support/suite.js';
+import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { need } from '../support/tools.js';
 
 const test = suite('usage');
 /** A child that this process waits for, deaf to the suite's own limit. */
@@ -161,7 +162,7 @@ for (const [command, end, right] of [
 	['serve', 'stdin', /\| criu-image-streamer (extract|serve)/],
 ] as const) {
 	test(`${command} refuses a terminal, and shows the right use`, () => {
-		if (spawnSync('script', ['--version']).error) skip('script (bsdutils) is not installed');
+		need('script');
 		const work = temporaryFolder();
 		const shell = `${ours.map((word) => `'${word}'`).join(' ')} ${command} -W '${work}'`;
 		const { status, stdout } = spawnSync('script', ['-qec', shell, '/dev/null'], {

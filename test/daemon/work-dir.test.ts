@@ -7,8 +7,9 @@ import * as assert from 'uvu/assert';
 import { pipe, pipeOf } from '../support/pipe.js';
 import { namesIn } from '../support/stand-in.js';
 import { ours, type Program, Streamer } from '../support/streamer.js';
-import { skip, suite } from '../support/suite.js';
+import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { need } from '../support/tools.js';
 import { appears, CAPTURE, smallStream } from './service.js';
 
 const test = suite('work dir');
@@ -77,7 +78,7 @@ test('is refused by name where nothing can be made in it', () => {
 
 for (const command of ['capture', 'serve']) {
 	test(`${command} needs no images dir: none is opened, read or created`, async () => {
-		if (spawnSync('strace', ['-V']).error) skip('strace is not installed');
+		need('strace');
 		const folder = temporaryFolder();
 		const work = join(folder, 'work');
 		const images = join(folder, 'the-images');

@@ -1,12 +1,13 @@
 // The numbers that src/libc takes for those of the kernel's headers are those of the headers of this machine.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import * as constants from '../../src/libc/constants.js';
 import * as errno from '../../src/libc/errno.js';
-import { skip, suite } from '../support/suite.js';
+import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { need } from '../support/tools.js';
 
 const test = suite('constants');
 
@@ -63,7 +64,7 @@ for (const [what, module] of [
 	['errno.ts', errno],
 ] as const) {
 	test(`every number in ${what} is what the headers say`, () => {
-		if (spawnSync('gcc', ['--version']).error) skip('gcc is not installed');
+		need('gcc');
 		const ours = numbersOf(module);
 		assert.ok(ours.size > 10, 'the module exports its numbers');
 		const theirs = asCompiled(ours.keys());

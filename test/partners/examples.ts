@@ -1,11 +1,10 @@
 /** The examples of a document, run by bash as they are written: only places and numbers are those of the test. */
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterwards } from '../support/cleanup.js';
-import { skip } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
@@ -31,15 +30,6 @@ export function examplesOf(document: string, mark = '## '): Map<string, string> 
 			[...section.matchAll(/^```sh\n(.*?)^```/gms)].map(([, code]) => code!).join(''),
 		]),
 	);
-}
-
-/** Skips the test where one of the commands is not installed. */
-export function need(...commands: string[]): void {
-	const search = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
-	const absent = commands.filter(
-		(name) => spawnSync('sh', ['-c', `command -v ${name}`], { env: search }).status !== 0,
-	);
-	if (absent.length) skip(`not installed: ${absent.join(', ')}`);
 }
 
 /** What a script did. */
@@ -73,7 +63,7 @@ export class Stage {
 		afterwards(() => application.kill('SIGKILL'));
 		this.env = {
 			...process.env,
-			PATH: `${join(this.folder, 'bin')}:${process.env.PATH}:/usr/sbin:/sbin`,
+			PATH: `${join(this.folder, 'bin')}:${process.env.PATH}`,
 			PID: String(this.pid),
 			// Where one side fails, the other need not wait for ten minutes.
 			CRIU_STREAMER_TIMEOUT: '100',

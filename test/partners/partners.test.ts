@@ -4,16 +4,22 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { examplesOf, need, Stage } from './examples.js';
+import { need } from '../support/tools.js';
+import { examplesOf, Stage } from './examples.js';
 import { freePort, startS3, startSshd } from './servers.js';
 
 const test = suite('partners');
 const examples = examplesOf('docs/partners.md');
-const used = new Set(['']);
+const tested = new Set(['']);
+
+/** Registers the test of the example below a heading. */
+function testOf(heading: string, body: () => Promise<void>): void {
+	tested.add(heading);
+	test(heading, body);
+}
 
 /** A stage, and the example below `heading` of the document with what all examples take for granted. */
 function example(heading: string): { stage: Stage; script: string } {
-	used.add(heading);
 	const code = examples.get(heading);
 	assert.ok(code, `docs/partners.md has no example below ## ${heading}`);
 	return { stage: new Stage(), script: `${examples.get('')}${code}` };
@@ -36,7 +42,7 @@ const filters = {
 };
 
 for (const [heading, { commands, file, start }] of Object.entries(filters)) {
-	test(heading, async () => {
+	testOf(heading, async () => {
 		need(...commands);
 		const { stage, script } = example(heading);
 		await stage.succeeds(script);
@@ -45,7 +51,7 @@ for (const [heading, { commands, file, start }] of Object.entries(filters)) {
 	});
 }
 
-test('gpg', async () => {
+testOf('gpg', async () => {
 	need('gpg', 'gpgconf');
 	const { stage, script } = example('gpg');
 	const home = join(stage.folder, 'gnupg');
@@ -63,7 +69,7 @@ test('gpg', async () => {
 	}
 });
 
-test('socat', async () => {
+testOf('socat', async () => {
 	need('socat');
 	const { stage, script } = example('socat');
 	const port = await freePort();
@@ -73,7 +79,7 @@ test('socat', async () => {
 });
 
 for (const heading of ['ssh', 'ssh, four at once', 'ssh with a receipt']) {
-	test(heading, async () => {
+	testOf(heading, async () => {
 		need('ssh', 'ssh-keygen', 'sshd');
 		const { stage, script } = example(heading);
 		await startSshd(stage);
@@ -95,7 +101,7 @@ test('ssh whose far end fails leaves the process alone', async () => {
 	assert.ok(stage.lives);
 });
 
-test('tar', async () => {
+testOf('tar', async () => {
 	need('tar', 'lz4');
 	const { stage, script } = example('tar');
 	const app = join(stage.folder, 'srv', 'app');
@@ -127,7 +133,7 @@ test('tar reads nothing before the process is frozen, and CRIU starts after tar 
 	assert.equal(stage.log, ['dumped', 'unpacked', 'restored']);
 });
 
-test('S3', async () => {
+testOf('S3', async () => {
 	need('s3cmd', 'lz4');
 	const { stage, script } = example('S3');
 	await startS3(stage);
@@ -142,10 +148,10 @@ test('S3', async () => {
 	assert.ok(sizes.reduce((sum, size) => sum + size) > 12_000_000, listed);
 });
 
-test('every example of the document was run', () => {
+test('every example of the document has its test', () => {
 	const headings = [...examples.keys()];
 	assert.equal(
-		headings.filter((heading) => !used.has(heading)),
+		headings.filter((heading) => !tested.has(heading)),
 		[],
 	);
 });

@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterwards } from '../support/cleanup.js';
+import { tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 import type { Stage } from './examples.js';
 
@@ -54,10 +55,9 @@ export async function startSshd(stage: Stage): Promise<void> {
 		'LogLevel ERROR',
 	];
 	writeFileSync(join(folder, 'ssh_config'), `${client.join('\n')}\n`);
-	const ssh = spawnSync('sh', ['-c', 'command -v ssh'], { encoding: 'utf8' }).stdout.trim();
-	stage.provide('ssh', ssh, '-F', join(folder, 'ssh_config'));
+	stage.provide('ssh', tool('ssh'), '-F', join(folder, 'ssh_config'));
 	const log = join(folder, 'log');
-	const sshd = spawn('/usr/sbin/sshd', ['-D', '-f', join(folder, 'sshd_config'), '-E', log], {
+	const sshd = spawn(tool('sshd'), ['-D', '-f', join(folder, 'sshd_config'), '-E', log], {
 		stdio: 'ignore',
 	});
 	afterwards(() => sshd.kill('SIGTERM'));
@@ -95,6 +95,5 @@ export async function startS3(stage: Stage): Promise<void> {
 		'use_https = False',
 	];
 	writeFileSync(config, `${lines.join('\n')}\n`);
-	const s3cmd = spawnSync('sh', ['-c', 'command -v s3cmd'], { encoding: 'utf8' }).stdout.trim();
-	stage.provide('s3cmd', s3cmd, '-c', config);
+	stage.provide('s3cmd', tool('s3cmd'), '-c', config);
 }

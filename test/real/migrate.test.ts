@@ -17,8 +17,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { afterwards } from '../support/cleanup.js';
-import { skip, skipImpossible, suite } from '../support/suite.js';
+import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { installed, need } from '../support/tools.js';
 import { until } from '../support/until.js';
 import { criuOrSkip } from './scene.js';
 
@@ -75,7 +76,7 @@ class Hosts {
 	async setUp(): Promise<void> {
 		afterwards(() => closeSync(this.#log));
 		const criu = criuOrSkip();
-		if (spawnSync('ip', ['-V']).error) skip('ip (iproute2) is not installed');
+		need('ip', 'perl');
 		for (const host of [this.source, this.target]) {
 			const { status, stderr } = spawnSync('ip', ['netns', 'add', host], { encoding: 'utf8' });
 			if (status !== 0) skipImpossible(`no network namespaces here: ${stderr.trim()}`);
@@ -113,7 +114,7 @@ class Hosts {
 		mkdirSync(bin);
 		symlinkSync(path('../../dist/bin.js'), join(bin, 'criu-image-streamer'));
 		symlinkSync(path('../../scripts/criu-streamer-hook'), join(bin, 'criu-streamer-hook'));
-		const real = criu.includes('/') ? criu : spawnSync('which', [criu], { encoding: 'utf8' }).stdout.trim();
+		const real = criu.includes('/') ? criu : installed(criu);
 		const script = `#!/bin/sh
 			while [ "$1" = dump ] && [ -e '${this.folder}/wait' ]; do sleep 0.05; done
 			if [ "$1" = restore ] && [ -e '${this.folder}/lie' ]; then '${real}' "$@"; exit 1; fi

@@ -26,6 +26,7 @@ import { type Found, findCriu } from '../../examples/find-criu.js';
 import { afterwards } from '../support/cleanup.js';
 import { skip } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { needIn, tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 
 /** As much of a log is shown when something fails. */
@@ -60,10 +61,9 @@ export function program(name: Program): string {
 	const path = join(tools, name);
 	if (existsSync(path)) return path;
 	const [source, libc] = name.split('-');
-	const compiler = libc === 'musl' ? 'musl-gcc' : 'cc';
+	const compiler = tool(libc === 'musl' ? 'musl-gcc' : 'cc');
 	const file = fileURLToPath(new URL(`programs/${source}.c`, import.meta.url));
 	const cc = spawnSync(compiler, ['-O1', '-pthread', '-o', path, file], { encoding: 'utf8' });
-	if (cc.error) skip(`there is no ${compiler} for the applications that are checkpointed`);
 	assert.is(cc.status, 0, cc.stderr);
 	return path;
 }
@@ -235,6 +235,7 @@ export class Scene {
 
 	/** Runs a command of bash in the folder, where `criu-image-streamer` is ours and `criu` the real one. */
 	shell(script: string, env: Record<string, string> = {}): Command {
+		needIn(script);
 		const log = join(this.folder, `command-${this.commands++}.log`);
 		const out = openSync(log, 'w');
 		const child = spawn('bash', ['-o', 'pipefail', '-c', script], {

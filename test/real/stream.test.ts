@@ -1,11 +1,11 @@
 /** A checkpoint of a real CRIU, by all the ways that a stream can go. */
 
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { peer } from '../support/streamer.js';
-import { skip, suite } from '../support/suite.js';
+import { suite } from '../support/suite.js';
+import { need } from '../support/tools.js';
 import { until } from '../support/until.js';
 import { criuOrSkip, Scene } from './scene.js';
 
@@ -46,7 +46,7 @@ test('through a file, twice restored', async () => {
 });
 
 test('through lz4', async () => {
-	if (spawnSync('lz4', ['--version']).error) skip('lz4 is not installed');
+	need('lz4');
 	const scene = new Scene();
 	const application = await scene.start('threads', SIZE, 1);
 	const stream = scene.shell(

@@ -11,6 +11,7 @@ import { Pagemap } from '../../src/images/pagemap.js';
 import { type Application, type Command, criuOrSkip, program, Scene } from '../real/scene.js';
 import { StandInRestore } from '../support/stand-in.js';
 import { full, suite } from '../support/suite.js';
+import { need } from '../support/tools.js';
 
 const test = suite('dying threads');
 const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
@@ -111,6 +112,7 @@ function snapshotScript(scene: Scene, next: string): string {
 	mkdirSync(join(scene.folder, 'bin'));
 	mkdirSync(join(scene.folder, 'frozen'));
 	const path = join(scene.folder, 'bin/criu-streamer-hook');
+	need('pgrep');
 	const take = `${program('snapshot')} '${scene.folder}/frozen' $(pgrep -g $CRTOOLS_INIT_PID)`;
 	writeFileSync(path, `#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != post-dump ] || ${take} || exit 1\n${next}\n`, {
 		mode: 0o755,

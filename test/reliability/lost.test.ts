@@ -14,7 +14,8 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { type Command, Scene } from '../real/scene.js';
 import { afterwards } from '../support/cleanup.js';
-import { skip, skipImpossible, suite } from '../support/suite.js';
+import { skipImpossible, suite } from '../support/suite.js';
+import { need, tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 import { MEGABYTES } from './generations.js';
 
@@ -162,11 +163,8 @@ test('a filter between is killed in the middle', async () => {
 /** An ssh to this machine without a server that listens: sshd talks to it over its stdin. */
 function makeSsh(scene: Scene): string {
 	const path = (name: string) => join(scene.folder, name);
-	if (spawnSync('ssh', ['-V']).error) skip('there is no ssh');
-	const sshd = spawnSync('sh', ['-c', 'PATH=$PATH:/usr/sbin command -v sshd'], {
-		encoding: 'utf8',
-	}).stdout.trim();
-	if (!sshd) skip('there is no sshd');
+	need('ssh', 'ssh-keygen');
+	const sshd = tool('sshd');
 	// Where it wants to be started from; it makes nothing of its own there.
 	mkdirSync('/run/sshd', { recursive: true });
 	for (const name of ['host', 'user']) {
@@ -195,7 +193,7 @@ function makeSsh(scene: Scene): string {
 test('ssh is killed in the middle', async () => {
 	const scene = new Scene();
 	const ssh = makeSsh(scene);
-	const stream = `${capture} | bash -c 'echo $$ >pid; exec ${ssh} "pv -qL 20m | tee ${scene.folder}/image >/dev/null"'`;
+	const stream = `${capture} | bash -c 'echo $$ >pid; exec ${ssh} "${tool('pv')} -qL 20m | tee ${scene.folder}/image >/dev/null"'`;
 	await survives(
 		stream,
 		async () => {

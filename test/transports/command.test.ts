@@ -13,6 +13,7 @@ import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { Streamer } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { tool } from '../support/tools.js';
 import { freePort } from './drive.js';
 
 type Args = readonly string[];
@@ -64,7 +65,7 @@ const tcpAddress = async () => `tcp://127.0.0.1:${await freePort()}`;
 function selfSigned(): string[] {
 	const folder = temporaryFolder();
 	execFileSync(
-		'openssl',
+		tool('openssl'),
 		[
 			...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
 			...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],

@@ -9,6 +9,7 @@ import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.j
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { tool } from '../support/tools.js';
 
 const test = suite('shards that are descriptors');
 
@@ -231,7 +232,7 @@ test('a terminal is refused, with what is meant', async () => {
 		],
 	] as const) {
 		const line = `'${process.execPath}' --import tsx '${CHILD}' ${command}`;
-		const script = spawn('script', ['-qec', line, '/dev/null'], {
+		const script = spawn(tool('script'), ['-qec', line, '/dev/null'], {
 			stdio: 'ignore',
 			env: { ...process.env, RESULT: result },
 		});

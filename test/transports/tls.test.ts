@@ -12,6 +12,7 @@ import type { Incoming, Outgoing } from '../../src/stream/shard.js';
 import { afterwards, mark, unwind } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
+import { tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 import { failureOf, freePort, linkOf, pattern, readAll, writeAll } from './drive.js';
 
@@ -29,11 +30,18 @@ interface Pki {
 	elsewhere: Given;
 }
 
-let pki: Pki;
+let folder: string;
+let made: Pki | undefined;
 const beforeAll = mark();
 test.before(() => {
-	const folder = temporaryFolder();
-	const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
+	folder = temporaryFolder();
+});
+
+/** Made for the first test that wants it: it needs openssl, and only a test can be skipped. */
+function pki(): Pki {
+	if (made) return made;
+	const command = tool('openssl');
+	const openssl = (...args: string[]) => execFileSync(command, args, { cwd: folder, stdio: 'pipe' });
 	const authority = (name: string) =>
 		openssl(
 			...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
@@ -52,14 +60,15 @@ test.before(() => {
 	};
 	authority('ca');
 	authority('otherca');
-	pki = {
+	made = {
 		ca: join(folder, 'ca.pem'),
 		server: certificate('server', 'ca', 'DNS:localhost,IP:127.0.0.1'),
 		client: certificate('client', 'ca', 'DNS:client.example'),
 		stranger: certificate('stranger', 'otherca', 'DNS:localhost'),
 		elsewhere: certificate('elsewhere', 'ca', 'DNS:elsewhere.example'),
 	};
-});
+	return made;
+}
 test.after(() => unwind(beforeAll));
 
 async function sender(given: Given, limits: Surroundings = {}): Promise<Outgoing> {
@@ -85,8 +94,8 @@ async function carry(outgoing: Outgoing, incoming: Incoming): Promise<void> {
 }
 
 const tcp = async () => `tcp://127.0.0.1:${await freePort()}`;
-const server = () => ({ ...pki.server, 'tls-ca': pki.ca });
-const client = () => ({ ...pki.client, 'tls-ca': pki.ca });
+const server = () => ({ ...pki().server, 'tls-ca': pki().ca });
+const client = () => ({ ...pki().client, 'tls-ca': pki().ca });
 
 const places: [what: string, address: () => Promise<string> | string][] = [
 	['an IP address', tcp],
@@ -111,8 +120,8 @@ for (const [what, where] of places) {
 test('a token, and no certificate of the client’s, where the listener names no CA', async () => {
 	const address = await tcp();
 	const [incoming, outgoing] = await Promise.all([
-		receiver({ listen: [address], ...pki.server }),
-		sender({ connect: [address], 'tls-ca': pki.ca }),
+		receiver({ listen: [address], ...pki().server }),
+		sender({ connect: [address], 'tls-ca': pki().ca }),
 	]);
 	await carry(outgoing, incoming);
 });
@@ -135,13 +144,13 @@ test('the first bytes come before the last are written', async () => {
 });
 
 const refusedClients: [what: string, given: () => Given, reason: RegExp][] = [
-	['without a certificate', () => ({ 'tls-ca': pki.ca }), /refuses: a certificate is needed here/],
+	['without a certificate', () => ({ 'tls-ca': pki().ca }), /refuses: a certificate is needed here/],
 	[
 		'with a certificate of another CA',
-		() => ({ ...pki.stranger, 'tls-ca': pki.ca }),
+		() => ({ ...pki().stranger, 'tls-ca': pki().ca }),
 		/refuses: the certificate is not accepted \(.*--tls-ca/,
 	],
-	['that does not know the CA', () => pki.client, /no TLS with tcp:.*(self-signed|unable to)/],
+	['that does not know the CA', () => pki().client, /no TLS with tcp:.*(self-signed|unable to)/],
 	['without TLS', () => ({}), /refuses: TLS is needed here: give --tls-cert/],
 ];
 for (const [what, given, reason] of refusedClients) {
@@ -156,15 +165,15 @@ for (const [what, given, reason] of refusedClients) {
 }
 
 const distrusts: [what: string, given: () => Given][] = [
-	['trusts nobody', () => pki.client],
-	['trusts another CA', () => ({ ...pki.client, 'tls-ca': pki.server['tls-cert'] })],
+	['trusts nobody', () => pki().client],
+	['trusts another CA', () => ({ ...pki().client, 'tls-ca': pki().server['tls-cert'] })],
 ];
 for (const [what, given] of distrusts) {
 	test(`a client that ${what} is told why, and so is the listener`, async () => {
 		const address = await tcp();
 		const warnings: string[] = [];
 		const incoming = receiver(
-			{ listen: [address], ...pki.server },
+			{ listen: [address], ...pki().server },
 			{ warn: (message) => warnings.push(message) },
 		);
 		assert.match(
@@ -182,7 +191,7 @@ for (const [what, given] of distrusts) {
 
 test('a listener whose certificate is for another host is not trusted', async () => {
 	const address = await tcp();
-	const incoming = receiver({ listen: [address], ...pki.elsewhere });
+	const incoming = receiver({ listen: [address], ...pki().elsewhere });
 	const error = await failureOf(sender({ connect: [address], ...client() }));
 	assert.match(error.message, /no TLS with tcp:.*127\.0\.0\.1/);
 	const host = `tcp://localhost:${address.split(':')[2]}`;
@@ -192,7 +201,7 @@ test('a listener whose certificate is for another host is not trusted', async ()
 
 test('a listener of another CA is not trusted', async () => {
 	const address = `tcp://localhost:${await freePort()}`;
-	const incoming = receiver({ listen: [address], ...pki.stranger });
+	const incoming = receiver({ listen: [address], ...pki().stranger });
 	const error = await failureOf(sender({ connect: [address], ...client() }));
 	assert.match(error.message, /no TLS with tcp:.*unable to (get|verify)/);
 	await endListener(address, incoming);
@@ -220,7 +229,7 @@ test('TLS 1.2 is not spoken', async () => {
 	const address = await tcp();
 	const incoming = receiver({ listen: [address], ...server() });
 	const port = Number(address.split(':')[2]);
-	const ca = readFileSync(pki.ca);
+	const ca = readFileSync(pki().ca);
 	const failure = await new Promise<Error>((resolve, reject) => {
 		const attempt = () => {
 			const socket = tlsConnect({ port, host: '127.0.0.1', ca, maxVersion: 'TLSv1.2' });
@@ -304,10 +313,14 @@ test('a pump holds little of a stream that nobody reads', async () => {
 });
 
 const wrong: [what: string, given: () => Given, expected: RegExp][] = [
-	['a listener without a certificate', () => ({ listen: ['unix:/x'], 'tls-ca': pki.ca }), /needs --tls-cert/],
+	[
+		'a listener without a certificate',
+		() => ({ listen: ['unix:/x'], 'tls-ca': pki().ca }),
+		/needs --tls-cert/,
+	],
 	[
 		'a certificate without its key',
-		() => ({ connect: ['unix:/x'], 'tls-cert': pki.ca }),
+		() => ({ connect: ['unix:/x'], 'tls-cert': pki().ca }),
 		/--tls-cert and --tls-key belong together/,
 	],
 	[
@@ -317,7 +330,7 @@ const wrong: [what: string, given: () => Given, expected: RegExp][] = [
 	],
 	[
 		'a file that is no certificate',
-		() => ({ connect: ['unix:/x'], 'tls-ca': pki.server['tls-key'] }),
+		() => ({ connect: ['unix:/x'], 'tls-ca': pki().server['tls-key'] }),
 		/--tls-ca/,
 	],
 ];
