@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { parseAddress } from '../../src/net/address.js';
 import { listenAt } from '../../src/net/sockets.js';
 import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
+import { freePort } from '../peer/drive.js';
 import { content } from '../support/content.js';
 import { End } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
@@ -14,7 +15,6 @@ import { Streamer } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
-import { freePort } from './drive.js';
 
 type Args = readonly string[];
 

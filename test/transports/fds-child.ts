@@ -6,7 +6,7 @@ import { readSync, writeFileSync } from 'node:fs';
 import type { Command } from '../../src/options/definitions.js';
 import { UsageError } from '../../src/runtime/errors.js';
 import { openIncoming, openOutgoing } from '../../src/transports/open.js';
-import { readAll, wayOf, writeAll } from './drive.js';
+import { readAll, wayOf, writeAll } from '../peer/drive.js';
 
 const [command, fds, progress = '2'] = process.argv.slice(2) as [Command, string?, string?];
 const result: { error?: string; usage?: boolean; names?: string[]; read?: string[] } = {};
