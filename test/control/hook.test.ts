@@ -268,7 +268,7 @@ test('a timeout that is none', async () => {
 
 test('the longest timeout', async () => {
 	const dir = temporaryFolder();
-	streamer(dir).finish();
+	connected(dir).finish();
 	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: '2147483' }).succeeds();
 });
 
