@@ -66,7 +66,7 @@ test('the socket of a capture goes when CRIU is there, and what another puts in 
 	await until('the socket to go', () => !namesIn(work).includes(CAPTURE));
 	const other = listenUnix(join(work, CAPTURE), 'table');
 	afterwards(() => poller.close(other));
-	const second = new Streamer(['-W', work, 'capture']);
+	const { process: second } = startCapture({ work });
 	assert.match(await second.ends(1), `is in use by process ${globalThis.process.pid}`);
 	const stream = shards[0]!.all();
 	await dump.finish();
@@ -79,7 +79,7 @@ test('a second capture is refused while the first one’s dump goes on', async (
 	const { process, work, shards } = startCapture();
 	const dump = await StandInDump.connect({ work, process });
 	await until('the socket to go', () => !namesIn(work).includes(CAPTURE));
-	const second = new Streamer(['-W', work, 'capture']);
+	const { process: second } = startCapture({ work });
 	assert.match(await second.ends(1), `is in use by process ${process.pid}`);
 	const stream = shards[0]!.all();
 	await dump.finish();
