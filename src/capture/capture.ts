@@ -28,12 +28,23 @@ import type { Source } from './source.js';
 /** Sent before the application is stopped, or all that there is (criu cpuinfo dump). */
 const CPUINFO = 'cpuinfo.img';
 
+/** How one dump is captured. */
+export interface DumpPlan {
+	/** How its pages leave. */
+	references: References;
+	/**
+	 * Resolves when CRIU's action script asks whether the stream is out: CRIU has finished the dump, and holds the application
+	 * until it is answered. Undefined: CRIU has no script, or none that it runs after what it does.
+	 */
+	asked?: Promise<void> | undefined;
+}
+
 export interface CaptureJob {
 	criu: CriuSocket;
 	shards: readonly Shard[];
 	extFiles: readonly ExtFile[];
-	/** How the pages of the CRIU that is connected on `fd` leave. */
-	references(fd: number): References;
+	/** What is to be done for the CRIU that is connected on `fd`. */
+	plan(fd: number): DumpPlan;
 	/** Take an image without inventory.img for whole. */
 	allowIncomplete: boolean;
 	/** Ends the capture as failed, for the signal's reason. */
@@ -100,12 +111,15 @@ class Run {
 	async serve(criu: CriuConnection): Promise<Captured> {
 		this.#criu = criu;
 		this.#started = performance.now();
-		const pages = new PageTransfer(this.job.references(criu.fd), peerOf(criu.fd).pid, this.job.log);
+		const { references, asked } = this.job.plan(criu.fd);
+		const pages = new PageTransfer(references, peerOf(criu.fd).pid, this.job.log);
 		this.#pages = pages;
 		for (const { name, fd } of this.job.extFiles) this.#readExtFile(name, fd);
 		const requests = this.#task(this.#serveRequests(criu, pages));
 		await Promise.race([this.#complete, requests.then(() => this.#whenNothingIsOpen())]);
 		this.#ended = true;
+		// Without its question the application may run on, and so change the pages that left by reference.
+		if (asked) await Promise.race([asked, requests.then(unasked)]);
 		const corrections = await pages.corrections();
 		if (corrections) await sendBytes(CORRECTIONS, Buffer.from(corrections), this.#shards);
 		pages.end();
@@ -215,4 +229,11 @@ class Run {
 		this.#tasks.add(settled);
 		return task;
 	}
+}
+
+function unasked(): never {
+	throw new Error(
+		'CRIU ended before its action script asked whether the stream is out: the dump failed after its last image, or the ' +
+			'script did, and the application runs on (the reason is in CRIU’s log)',
+	);
 }

@@ -16,6 +16,8 @@ import { type MemoryRange, overwrittenCode } from '../criu/injected-code.js';
 import { isHeldBy, openMemory, type Tracee, traceesOf } from '../criu/tracees.js';
 import { type ThreadEnd, threadEndOf } from '../images/core.js';
 import { Pagemap } from '../images/pagemap.js';
+import { PAGE } from '../libc/constants.js';
+import { pageSize } from '../libc/page-size.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import { type Correction, type Corrections, encodeCorrections } from '../stream/corrections.js';
 
@@ -35,7 +37,7 @@ export class PageCorrections {
 	readonly #pagemaps = new Map<number, Buffer[]>();
 	#keptBytes = 0;
 	/** By the process's number: what belongs to where CRIU injects code. Of each process whose pages were asked for. */
-	readonly #code = new Map<number, MemoryRange[]>();
+	readonly #code = new Map<number, MemoryRange | undefined>();
 	#tracees: Tracee[] | undefined;
 	#latestPagemap = '';
 
@@ -50,7 +52,7 @@ export class PageCorrections {
 
 	/**
 	 * To be called when CRIU asks for the file `name`, and before what it writes there is read. Returns whether the file is
-	 * pages of a process: only these may leave by reference.
+	 * pages of a process, and none of them huge: only these may leave by reference.
 	 * @throws where the application's memory cannot be read
 	 */
 	async requested(name: string): Promise<boolean> {
@@ -59,6 +61,7 @@ export class PageCorrections {
 		if (process === undefined || !PAGES.test(name)) return false;
 		// CRIU stops all processes before it writes the first page.
 		this.#tracees ??= await traceesOf(this.tracer);
+		if (pageSize() !== PAGE) throw new Error(`a pagemap counts pages of ${pageSize()} bytes here`);
 		const tracee = this.#tracees.find(({ ownPid }) => ownPid === Number(process));
 		if (!tracee)
 			throw new Error(`the process of ${this.#latestPagemap} is not among those that CRIU has stopped`);
@@ -68,7 +71,7 @@ export class PageCorrections {
 		} finally {
 			closeSync(memory);
 		}
-		return true;
+		return !tracee.hugePages;
 	}
 
 	/** Pages of a process were asked for. */
@@ -100,11 +103,11 @@ export class PageCorrections {
 			throw new Error(`the core images and pagemaps have more than ${MAX_KEPT_BYTES} bytes`);
 		const all: Corrections = new Map();
 		for (const tracee of this.#tracees ?? []) {
+			if (!this.#code.has(tracee.ownPid)) continue;
 			const code = this.#code.get(tracee.ownPid);
-			if (!code) continue;
 			const pagemap = this.#pagemapOf(tracee);
 			const words = this.referenced ? await this.#exitWords(tracee) : [];
-			const found = [...code, ...words].flatMap((range) => place(range, pagemap));
+			const found = [...(code ? [code] : []), ...words].flatMap((range) => place(range, pagemap));
 			if (found.length) all.set(`pages-${pagemap.pagesId}.img`, found);
 		}
 		if (this.referenced) this.#checkThreads();

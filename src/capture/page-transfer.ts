@@ -5,6 +5,9 @@ import { PageCorrections } from './page-corrections.js';
 import { raisePriority } from './priority.js';
 import type { Source } from './source.js';
 
+/** Images of memory; all others are small, or of no use as references. */
+const PAGES = /^pages-/;
+
 /**
  * How pages leave: never by reference; always, whatever happens to them; or by reference and with corrections, for an
  * application that dies, and not before the action script has its answer.
@@ -31,7 +34,7 @@ export class PageTransfer {
 	/** How the file `name` is to be read; to be called when CRIU asks for it, and before anything of it is read. */
 	async wayOf(name: string): Promise<Source['by']> {
 		const ofProcess = await this.#corrections?.requested(name).catch((error) => this.#giveUp(error));
-		if (this.references === 'always') return 'reference';
+		if (this.references === 'always') return PAGES.test(name) ? 'reference' : 'copy';
 		return this.references === 'corrected' && ofProcess ? 'reference' : 'copy';
 	}
 

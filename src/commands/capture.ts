@@ -39,12 +39,16 @@ export async function run(options: Options): Promise<void> {
 					criu,
 					shards: outgoing.shards,
 					extFiles: options.extFiles,
-					references: (fd) => {
+					plan: (fd) => {
 						const { pid } = peerOf(fd);
 						const kind = dumpKindOf(pid);
 						scriptMayAsk = kind.script;
 						if (kind.pageServer) session.log.warn(NO_PAGES);
-						return references(options.zeroCopy, kind, control.hasScriptOf(pid), session.log);
+						const held = control.hasScriptOf(pid);
+						return {
+							references: references(options.zeroCopy, kind, held, session.log),
+							asked: held && kind.asks ? control.finishedAsked : undefined,
+						};
 					},
 					allowIncomplete: options.allowIncomplete,
 					signal: control.givenUp,

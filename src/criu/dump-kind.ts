@@ -16,6 +16,8 @@ export interface DumpKind {
 	dies: boolean;
 	/** Why this is or is not so, in words for -v. */
 	why: string;
+	/** It is a dump, after which CRIU runs its action scripts; after a pre-dump it does not. */
+	asks: boolean;
 	/** CRIU has, or may have, an action script, which asks at the end whether the stream is out. */
 	script: boolean;
 	/** Memory goes to a page server, and the stream has none, as far as CRIU's options are known. */
@@ -31,7 +33,13 @@ const VALUED = 'tDovxrJWLM';
 const MAX_CONFIG_BYTES = 64 * 1024;
 
 /** In doubt. */
-const copy = (why: string, pageServer = false): DumpKind => ({ dies: false, why, script: true, pageServer });
+const copy = (why: string, asks = false, pageServer = false): DumpKind => ({
+	dies: false,
+	why,
+	asks,
+	script: true,
+	pageServer,
+});
 
 /** Decides for the CRIU that is process `pid` (0: a process that cannot be seen from here). */
 export function dumpKindOf(pid: number): DumpKind {
@@ -39,24 +47,29 @@ export function dumpKindOf(pid: number): DumpKind {
 	try {
 		return dumpKind(argv, configTexts(pid, argv));
 	} catch (error) {
-		return copy(`what CRIU was told cannot be read (${describeError(error)})`);
+		return copy(`what CRIU was told cannot be read (${describeError(error)})`, dumps(argv));
 	}
 }
 
 /** Decides by a command line, program first, and the contents of the configuration files that CRIU reads. */
 export function dumpKind(argv: string[], configs: string[]): DumpKind {
-	if (/^criu: /.test(argv[0] ?? '')) return copy('the dump was asked for over RPC');
+	if (/^criu: /.test(argv[0] ?? '')) return copy('the dump was asked for over RPC', dumps(argv));
 	const args = criuArguments(argv);
 	if (!args) return copy('the process on the socket is not known to be CRIU');
 	const command = criuCommand(args);
 	const configWords = configs.flatMap(wordsOf);
 	const pageServer = [...args, ...configWords].some((word) => means(word, 'page-server'));
 	if (command !== 'dump')
-		return copy(`CRIU was not plainly told to dump (${command ?? 'several commands'})`, pageServer);
+		return copy(`CRIU was not plainly told to dump (${command ?? 'several commands'})`, false, pageServer);
 	const flaw = risk(args, 'on the command line') ?? risk(configWords, 'in a configuration file');
 	const script = [...args, ...configWords].some((word) => means(word, 'action-script'));
-	if (flaw) return { dies: false, why: flaw, script, pageServer };
-	return { dies: true, why: 'the application dies after this dump', script, pageServer };
+	if (flaw) return { dies: false, why: flaw, asks: true, script, pageServer };
+	return { dies: true, why: 'the application dies after this dump', asks: true, script, pageServer };
+}
+
+/** Whether a CRIU with this command line, or this title over RPC, dumps; a pre-dump is none. */
+function dumps(argv: string[]): boolean {
+	return /^criu: dump\b/.test(argv[0] ?? '') || criuCommand(criuArguments(argv) ?? []) === 'dump';
 }
 
 /** Whether `word` is the long `option`: getopt_long takes any beginning of its name, and a value after a "=". */

@@ -3,7 +3,8 @@
  *
  * When a thread ends while others share its memory, the kernel stores 0 at its clear_child_tid address; and it marks each
  * futex on the thread's robust list as one whose owner has died (mm_release and exit_robust_list in the kernel). These are
- * the only writes into the pages of an application that is killed while it is stopped.
+ * the only writes into the pages of an application that is killed while it is stopped, but for the list that a 64-bit thread
+ * may have set by a 32-bit call: CRIU does not save it, and nothing outside of the thread can ask for it.
  */
 import { readSync } from 'node:fs';
 import type { ThreadEnd } from '../images/core.js';

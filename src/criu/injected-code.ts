@@ -16,9 +16,9 @@ const INJECTED: Partial<Record<NodeJS.Architecture, string[]>> = {
 	x64: ['0f05cccccccccccc', 'cd80cccccccccccc'],
 	arm64: ['010000d4000020d4'],
 };
-/** Injected code is there for the time of one system call. */
+/** Injected code is there for the time of one system call; after 40 ms it is the process's own. */
 const RETRY_MICROS = 200;
-const MAX_RETRIES = 1000;
+const MAX_RETRIES = 200;
 
 /** Bytes of a process, from `address` on. */
 export interface MemoryRange {
@@ -27,32 +27,21 @@ export interface MemoryRange {
 }
 
 /**
- * What belongs to the places in process `pid` where CRIU may inject code: the beginning of each executable mapping.
+ * What belongs to the place in process `pid` where CRIU injects code; undefined where there is no such place.
  * @param memory an open /proc/PID/mem of the process, which is stopped
  * @throws on an architecture whose injected code is not known
  */
-export async function overwrittenCode(pid: number, memory: number): Promise<MemoryRange[]> {
+export async function overwrittenCode(pid: number, memory: number): Promise<MemoryRange | undefined> {
 	const injected = INJECTED[process.arch];
 	if (!injected) throw new Error(`what CRIU injects on ${process.arch} is not known`);
-	const found: MemoryRange[] = [];
-	for (const address of executableStarts(readFileSync(`/proc/${pid}/maps`, 'latin1'))) {
-		for (let i = 0; ; i++) {
-			const bytes = readMemory(memory, BigInt(address), INJECTED_BYTES);
-			if (!bytes) break;
-			if (!injected.includes(bytes.toString('hex'))) {
-				found.push({ address, bytes });
-				break;
-			}
-			if (i === MAX_RETRIES) throw new Error(`process ${pid} keeps the code that CRIU has injected`);
-			await poller.pause(RETRY_MICROS);
-		}
+	const maps = readFileSync(`/proc/${pid}/maps`, 'latin1');
+	const start = /^([0-9a-f]+)-[0-9a-f]+ ..x. /m.exec(maps)?.[1];
+	if (start === undefined) return undefined;
+	const address = Number.parseInt(start, 16);
+	for (let i = 0; ; i++) {
+		const bytes = readMemory(memory, BigInt(address), INJECTED_BYTES);
+		if (!bytes) return undefined;
+		if (i === MAX_RETRIES || !injected.includes(bytes.toString('hex'))) return { address, bytes };
+		await poller.pause(RETRY_MICROS);
 	}
-	return found;
-}
-
-/** Of /proc/PID/maps. The kernel's own mapping, [vsyscall], is above what a process can have. */
-function executableStarts(maps: string): number[] {
-	return [...maps.matchAll(/^([0-9a-f]+)-[0-9a-f]+ ..x. /gm)]
-		.map(([, start]) => Number.parseInt(start!, 16))
-		.filter((start) => Number.isSafeInteger(start));
 }

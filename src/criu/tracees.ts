@@ -12,6 +12,8 @@ export interface Tracee {
 	pid: number;
 	/** As the process itself sees it, in its own pid namespace: the number in the names of its images. */
 	ownPid: number;
+	/** It has pages of hugetlbfs. The kernel reuses one that a fork shares without regard to references in pipes. */
+	hugePages: boolean;
 	/** Its threads, the first among them, as they see themselves. */
 	ownTids: number[];
 }
@@ -31,9 +33,9 @@ export async function traceesOf(tracer: number): Promise<Tracee[]> {
 	return found;
 }
 
-async function heldAmong(pids: Iterable<number>, tracer: number): Promise<Tracee[]> {
+async function heldAmong(pids: Iterable<number> | AsyncIterable<number>, tracer: number): Promise<Tracee[]> {
 	const found: Tracee[] = [];
-	for (const pid of pids) {
+	for await (const pid of pids) {
 		await yieldToEventLoop();
 		// A zombie has no memory, and no thread that could still end.
 		if (isHeldBy(pid, tracer) && !isZombie(pid)) found.push(readTracee(pid));
@@ -42,10 +44,11 @@ async function heldAmong(pids: Iterable<number>, tracer: number): Promise<Tracee
 }
 
 /** Process `root` and all below it: far fewer than all processes, while the application stands still. */
-function* descendants(root: number): Generator<number> {
+async function* descendants(root: number): AsyncGenerator<number> {
 	yield root;
 	const threads = attempt(() => readdirSync(`/proc/${root}/task`)) ?? [];
 	for (const thread of threads) {
+		await yieldToEventLoop();
 		const children = attempt(() => readFileSync(`/proc/${root}/task/${thread}/children`, 'latin1')) ?? '';
 		for (const child of children.split(' ').filter(Boolean)) yield* descendants(Number(child));
 	}
@@ -73,12 +76,14 @@ export function openMemory(pid: number): number {
 function readTracee(pid: number): Tracee {
 	try {
 		closeSync(openMemory(pid));
-		const ownPid = ownNumber(statusOf(`/proc/${pid}/status`));
+		const status = statusOf(`/proc/${pid}/status`);
+		const ownPid = ownNumber(status);
+		const hugePages = !/^0\b/.test(field(status ?? '', 'HugetlbPages') ?? '0');
 		const tids = readdirSync(`/proc/${pid}/task`).map(Number);
 		// In the namespace of this process the numbers are those of the directory.
 		const same = ownPid === pid;
 		const ownTids = same ? tids : tids.map((tid) => ownNumber(statusOf(`/proc/${pid}/task/${tid}/status`)));
-		return { pid, ownPid, ownTids };
+		return { pid, ownPid, hugePages, ownTids };
 	} catch (error) {
 		const { code, message } = error as NodeJS.ErrnoException;
 		throw new Error(`the memory of process ${pid} cannot be read (${code ?? message})`);

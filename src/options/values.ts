@@ -1,6 +1,7 @@
 /** Values of options: from the words of a command line to what they mean. Each throws {@link UsageError}. */
 import { UsageError } from '../runtime/errors.js';
 import { MAX_TIMER_SECONDS } from '../runtime/timers.js';
+import { CORRECTIONS } from '../stream/corrections.js';
 import type { ExtFile } from '../stream/ext-file.js';
 import { checkImageName } from '../stream/image-name.js';
 
@@ -84,6 +85,10 @@ export function extFile(text: string): ExtFile {
 	} catch (error) {
 		throw new UsageError((error as Error).message);
 	}
+	if (name === CORRECTIONS)
+		throw new UsageError(
+			`--ext-file-fds: ${name} is the name of a file that a capture itself adds to the image`,
+		);
 	return { name, fd: descriptor('ext-file-fds', text.slice(at + 1)) };
 }
 

@@ -82,10 +82,17 @@ function takesSplice(fd: number): boolean {
 
 /** `store`, but the files named in `extFiles` go to their descriptors. */
 export function withExtFiles(store: Store, extFiles: readonly ExtFile[], stop: Stop) {
+	const names = new Set(extFiles.map(({ name }) => name));
 	const waiting = new Map(extFiles.map(({ name, fd }) => [name, fd]));
 	return {
 		store: {
-			patch: store.patch.bind(store),
+			patch(name: string, offset: number, bytes: Uint8Array) {
+				if (names.has(name))
+					throw new Error(
+						`--ext-file-fds: ${name} is corrected at the end of the stream, and has left by then`,
+					);
+				store.patch(name, offset, bytes);
+			},
 			create(name: string) {
 				const fd = waiting.get(name);
 				if (fd === undefined) return store.create(name);

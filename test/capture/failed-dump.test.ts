@@ -111,7 +111,7 @@ test('a capture that is given up before it begins takes no dump', async () => {
 		criu,
 		shards: [{ fd: writeEnd.fd, name: 'the shard', stallMillis: 0 }],
 		extFiles: [],
-		references: () => 'never' as const,
+		plan: () => ({ references: 'never' as const }),
 		log: { info() {} },
 		allowIncomplete: false,
 		signal: AbortSignal.abort(new Error('given up')),

@@ -1,5 +1,5 @@
 /** The action script with a real CRIU: what became of the image decides whether the application lives. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
@@ -91,5 +91,39 @@ test('a capture that is killed while the script waits', async () => {
 	await fails(scene, 'src', command, application, /criu-image-streamer: .*goes on running/);
 	assert.is(existsSync(join(scene.folder, 'src/streamer-capture-control.sock')), true, 'it was killed');
 });
+
+const deaths: Record<string, string> = {
+	'is killed': 'kill -9 $$',
+	'cannot be started': 'exit 127',
+	'finds that CRIU is killed': 'kill -9 $PPID',
+};
+for (const [how, death] of Object.entries(deaths)) {
+	test(`a script that ${how} before it asks: the stream has no end`, async () => {
+		const scene = new Scene();
+		const application = await scene.start('threads', 8, 1);
+		mkdirSync(join(scene.folder, 'bin'));
+		const script = join(scene.folder, 'bin/criu-streamer-hook');
+		const text = `#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != post-dump ] || ${death}\nexec '${HOOK}'\n`;
+		writeFileSync(script, text, { mode: 0o755 });
+		const stream = scene.shell(
+			'criu-image-streamer -v3 capture -W src >image; code=$?; criu-image-streamer extract -D disk <image; exit $code',
+		);
+		await scene.socket('src', 'capture', stream);
+		const dumping = scene.criuCommand(
+			'dump',
+			'src',
+			'--stream',
+			`-t ${application.pid}`,
+			`--action-script ${script}`,
+		);
+		await until('the end of the dump', () => dumping.code !== undefined);
+		assert.is.not(dumping.code, 0);
+		await stream.ends(1);
+		assert.match(stream.messages(), /moving pages without a copy/);
+		assert.match(stream.messages(), /CRIU ended before its action script asked/);
+		assert.equal(scene.images(), []);
+		await application.verify();
+	});
+}
 
 test.run();

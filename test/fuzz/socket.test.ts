@@ -39,7 +39,7 @@ async function captured(far: number, near: number, all: Action[], payload: Buffe
 				criu: new ConnectedSocket(far),
 				shards: [{ fd: writeEnd.fd, name: 'the shard', stallMillis: 0 }],
 				extFiles: [],
-				references: () => (byReference ? 'always' : 'never'),
+				plan: () => ({ references: byReference ? 'always' : 'never' }),
 				log: { info() {} },
 				allowIncomplete: false,
 				onStart() {},

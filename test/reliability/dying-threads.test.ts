@@ -3,7 +3,7 @@
  * the stream, the application comes back with the words that it had: it checks them itself, and the pages are compared with
  * its memory when it was frozen.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
@@ -107,17 +107,16 @@ for (let i = 1; i <= TIMES; i++) {
 	);
 }
 
-/** A script under the name of ours that copies the memory of the frozen processes, and then does `next`. */
-function snapshotScript(scene: Scene, next: string): string {
-	mkdirSync(join(scene.folder, 'bin'));
-	mkdirSync(join(scene.folder, 'frozen'));
-	const path = join(scene.folder, 'bin/criu-streamer-hook');
+/**
+ * Stops the application, and keeps a copy of its memory as it is before CRIU comes. What CRIU and the kernel do to its pages
+ * from then on, until it is dead, is not to be seen in its image.
+ */
+async function snapshot(scene: Scene, { pid }: Application): Promise<void> {
 	need('pgrep');
-	const take = `${program('snapshot')} '${scene.folder}/frozen' $(pgrep -g $CRTOOLS_INIT_PID)`;
-	writeFileSync(path, `#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != post-dump ] || ${take} || exit 1\n${next}\n`, {
-		mode: 0o755,
-	});
-	return path;
+	mkdirSync(join(scene.folder, 'frozen'));
+	const all = `$(pgrep -g ${pid})`;
+	const stopped = `until ! grep -q '^State:.[RS]' $(printf '/proc/%s/status ' ${all}); do sleep 0.01; done`;
+	await scene.shell(`kill -STOP ${all}; ${stopped}; exec ${program('snapshot')} frozen ${all}`).ends();
 }
 
 /** Compares each page of the image that `read` reads with the memory of its process when it was frozen; how many. */
@@ -148,11 +147,17 @@ async function compare(scene: Scene, read: (name: string) => Promise<Buffer>): P
 }
 
 /** The image that comes out of `stream` is the memory of the frozen processes, byte by byte. */
-async function isTheMemory(stream: string, next: string, how: string): Promise<void> {
-	const scene = new Scene();
+async function isTheMemory(
+	stream: string,
+	script: readonly string[],
+	how: string,
+	criu = criuOrSkip(),
+): Promise<void> {
+	const scene = new Scene(criu);
 	const application = await scene.start('dying', THREADS, PROCESSES);
+	await snapshot(scene, application);
 	const command = scene.shell(await streamOf(stream));
-	await scene.dump(application, command, 'src', '--action-script', snapshotScript(scene, next));
+	await scene.dump(application, command, 'src', ...script);
 	await scene.socket('dst', 'serve', command);
 	assert.is(moved(command), how);
 	const restore = await StandInRestore.connect(join(scene.folder, 'dst'));
@@ -170,7 +175,7 @@ for (const [how, stream] of Object.entries(readers)) {
 	for (let i = 1; i <= TIMES; i++) {
 		test(
 			`byte by byte what the frozen processes had: ${how}, ${i}`,
-			() => isTheMemory(stream, `exec '${HOOK}'`, 'by reference'),
+			() => isTheMemory(stream, SCRIPT, 'by reference'),
 			LONG,
 		);
 	}
@@ -179,7 +184,13 @@ for (const [how, stream] of Object.entries(readers)) {
 for (let i = 1; i <= TIMES; i++) {
 	test(
 		`byte by byte what the frozen processes had: copied, ${i}`,
-		() => isTheMemory(filtered, 'exit 0', 'copied'),
+		() => isTheMemory(filtered, [], 'copied'),
+		LONG,
+	);
+
+	test(
+		`byte by byte what the frozen processes had: the newest CRIU, ${i}`,
+		() => isTheMemory(parked, SCRIPT, 'by reference', criuOrSkip('experimental')),
 		LONG,
 	);
 
@@ -188,9 +199,9 @@ for (let i = 1; i <= TIMES; i++) {
 		async () => {
 			const scene = new Scene();
 			const application = await scene.start('dying', THREADS, PROCESSES);
+			await snapshot(scene, application);
 			const command = scene.shell(`${capture} capture | pv -q | criu-image-streamer extract -D disk`);
-			const script = snapshotScript(scene, `exec '${HOOK}'`);
-			await scene.dump(application, command, 'src', '--action-script', script);
+			await scene.dump(application, command, 'src', ...SCRIPT);
 			await command.ends();
 			assert.is(moved(command), 'by reference');
 			const disk = (name: string) => join(scene.folder, 'disk', name);
@@ -201,6 +212,7 @@ for (let i = 1; i <= TIMES; i++) {
 				[],
 			);
 			await scene.run('restore', 'disk', '-d');
+			await scene.shell(`kill -CONT -${application.pid}`).ends();
 			await application.verify();
 		},
 		LONG,
@@ -212,7 +224,7 @@ test(
 	async () => {
 		let torn: Error | undefined;
 		const stream = parked.replace(' capture ', ' --zero-copy always capture ');
-		await isTheMemory(stream, 'exit 0', 'copied').catch((error) => (torn = error));
+		await isTheMemory(stream, [], 'copied').catch((error) => (torn = error));
 		assert.match(torn?.message ?? 'nothing', /^process \d+ at 0x/);
 	},
 	LONG,

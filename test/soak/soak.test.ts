@@ -47,7 +47,7 @@ async function round(references: boolean, shards: number, breakOff: boolean): Pr
 		criu: dumpSocket,
 		shards: pipes.map(({ writeEnd }, i) => shardOf(writeEnd, i)),
 		extFiles: [],
-		references: () => (references ? 'always' : 'never'),
+		plan: () => ({ references: references ? 'always' : 'never' }),
 		log,
 		allowIncomplete: false,
 		onStart() {},

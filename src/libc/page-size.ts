@@ -1,0 +1,19 @@
+/** The size of the kernel's pages, which on some architectures is chosen when the kernel is built. */
+import { readFileSync } from 'node:fs';
+
+/** Of the entries that the kernel gives a process at its start (getauxval): pairs of words, a key and its value. */
+const AT_PAGESZ = 6n;
+
+let known: number | undefined;
+
+/** In bytes. */
+export function pageSize(): number {
+	return (known ??= ask());
+}
+
+function ask(): number {
+	const entries = readFileSync('/proc/self/auxv');
+	for (let at = 0; at + 16 <= entries.length; at += 16)
+		if (entries.readBigUInt64LE(at) === AT_PAGESZ) return Number(entries.readBigUInt64LE(at + 8));
+	throw new Error('the kernel does not tell the size of its pages');
+}
