@@ -14,7 +14,7 @@ import { isPipe, setNonBlocking } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
 import { peerOf } from '../net/unix-socket.js';
 import type { Log } from '../report/log.js';
-import { Stop } from '../runtime/stop.js';
+import { fail, failWith, unlessAborted } from '../runtime/cancellation.js';
 import { ShardBalancer } from '../stream/balancer.js';
 import { CORRECTIONS } from '../stream/corrections.js';
 import type { ExtFile } from '../stream/ext-file.js';
@@ -67,22 +67,28 @@ export interface Captured {
  */
 export async function capture(job: CaptureJob): Promise<Captured> {
 	raiseFileLimit();
-	const stop = new Stop();
-	const run = new Run(job, stop);
-	const abort = () => stop.fail(job.signal?.reason);
-	job.signal?.addEventListener('abort', abort);
-	if (job.signal?.aborted) abort();
+	const controller = new AbortController();
+	const { signal } = controller;
+	const run = new Run(job, controller);
+	const release = job.signal && failWith(controller, job.signal);
 	try {
-		const criu = await Promise.race([job.criu.accept(stop), stop.failed]);
-		return await Promise.race([run.serve(criu), stop.failed]);
+		const criu = await job.criu.accept(signal);
+		return await unlessAborted(signal, run.serve(criu));
 	} catch (error) {
-		stop.fail(error);
+		fail(controller, error);
 		await run.end();
 		throw error;
 	} finally {
-		job.signal?.removeEventListener('abort', abort);
+		release?.();
 	}
 }
+
+/**
+ * - receiving: CRIU may ask for more files;
+ * - closed: CRIU has closed its socket, and files are still open;
+ * - ended: the image is complete, and is followed by its end only.
+ */
+type State = 'receiving' | 'closed' | 'ended';
 
 class Run {
 	readonly #shards: ShardBalancer;
@@ -93,19 +99,19 @@ class Run {
 	#criu: CriuConnection | undefined;
 	#started = 0;
 	#latest: string | undefined;
-	#whole!: () => void;
-	/** Resolves when inventory.img is at its end and nothing else is open. */
-	readonly #complete = new Promise<void>((resolve) => {
-		this.#whole = resolve;
+	#state: State = 'receiving';
+	#complete!: () => void;
+	/** Resolves when nothing is open, and nothing can follow: inventory.img is at its end, or CRIU has closed its socket. */
+	readonly #completed = new Promise<void>((resolve) => {
+		this.#complete = resolve;
 	});
-	#ended = false;
 	#pages: PageTransfer | undefined;
 
 	constructor(
 		readonly job: CaptureJob,
-		readonly stop: Stop,
+		readonly controller: AbortController,
 	) {
-		this.#shards = new ShardBalancer(job.shards, stop);
+		this.#shards = new ShardBalancer(job.shards, controller);
 	}
 
 	async serve(criu: CriuConnection): Promise<Captured> {
@@ -116,8 +122,8 @@ class Run {
 		this.#pages = pages;
 		for (const { name, fd } of this.job.extFiles) this.#readExtFile(name, fd);
 		const requests = this.#task(this.#serveRequests(criu, pages));
-		await Promise.race([this.#complete, requests.then(() => this.#whenNothingIsOpen())]);
-		this.#ended = true;
+		await Promise.race([this.#completed, requests.then(() => this.#completed)]);
+		this.#state = 'ended';
 		// Without its question the application may run on, and so change the pages that left by reference.
 		if (asked) await Promise.race([asked, requests.then(unasked)]);
 		const corrections = await pages.corrections();
@@ -131,7 +137,7 @@ class Run {
 		return { summary: { shards, files: this.#names.size }, criuClosed };
 	}
 
-	/** Lets go of everything, after {@link Stop.fail}. */
+	/** Lets go of everything, after the run has failed. */
 	async end(): Promise<void> {
 		this.#pages?.end();
 		await Promise.allSettled(this.#tasks);
@@ -154,6 +160,8 @@ class Run {
 			this.#read({ name, fd: await criu.pipe(name), by, keep: pages.keeperOf(name) });
 		}
 		if (!this.#isWhole() && !this.job.allowIncomplete) throw this.#cutShort();
+		if (this.#state === 'receiving') this.#state = 'closed';
+		this.#checkComplete();
 	}
 
 	/** Whether what came is all that CRIU had to say. */
@@ -172,7 +180,8 @@ class Run {
 
 	#claim(name: string): void {
 		if (name === CORRECTIONS) throw new Error(`${CORRECTIONS} is a name that the capture itself uses`);
-		if (this.#ended) throw new Error(`CRIU sent ${quoteName(name)} after ${LAST_IMAGE}, which ends an image`);
+		if (this.#state === 'ended')
+			throw new Error(`CRIU sent ${quoteName(name)} after ${LAST_IMAGE}, which ends an image`);
 		if (this.#names.has(name)) throw this.#taken(name);
 		this.#names.add(name);
 		this.#open.add(name);
@@ -196,7 +205,9 @@ class Run {
 	}
 
 	#read(source: Source): void {
-		const reading = sendImage(source, this.#shards, this.stop).finally(() => poller.close(source.fd));
+		const reading = sendImage(source, this.#shards, this.controller.signal).finally(() =>
+			poller.close(source.fd),
+		);
 		this.#task(
 			reading.then((full) => {
 				// A CRIU that was killed leaves it so, and nothing else is missing.
@@ -205,24 +216,19 @@ class Run {
 						`CRIU ended before it wrote ${LAST_IMAGE}: the dump failed, and so does the stream`,
 					);
 				this.#open.delete(source.name);
-				if (this.#open.size === 0 && this.#names.has(LAST_IMAGE)) this.#whole();
-				if (this.#open.size === 0) this.#idle?.();
+				this.#checkComplete();
 			}),
 		);
 	}
 
-	#idle: (() => void) | undefined;
-
-	#whenNothingIsOpen(): Promise<void> {
-		if (this.#open.size === 0) return Promise.resolve();
-		return new Promise((resolve) => {
-			this.#idle = resolve;
-		});
+	#checkComplete(): void {
+		if (this.#open.size > 0) return;
+		if (this.#state === 'closed' || this.#names.has(LAST_IMAGE)) this.#complete();
 	}
 
 	#task(task: Promise<void>): Promise<void> {
 		const settled = task
-			.catch((error) => this.stop.fail(error))
+			.catch((error) => fail(this.controller, error))
 			.finally(() => {
 				this.#tasks.delete(settled);
 			});

@@ -9,13 +9,14 @@ import { read } from '../libc/calls.js';
 import { PAGE } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
-import { poller } from '../libc/poller.js';
-import type { Stop } from '../runtime/stop.js';
+import { EPOLLIN, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { ShardBalancer } from '../stream/balancer.js';
 import { SMALL } from '../stream/shard-writer.js';
+import { giveBack, takeBuffer } from './buffers.js';
 import { sendCopied } from './copied.js';
-import { readable, type Source } from './source.js';
+import type { Source } from './source.js';
 
 /** While CRIU is filling its pipe, in microseconds: it writes half a pipe of 1 MiB in about so much. */
 const GATHER_MICROS = 100;
@@ -23,67 +24,53 @@ const GATHER_MICROS = 100;
 const WORTH_COPYING = 16 << 10;
 /** Images of memory are large: they need no look at what comes first. */
 const PAGES = /^pages-/;
-
-/** Filled and emptied without anything happening between. */
-const scratch = Buffer.allocUnsafeSlow(SMALL);
+const NOTHING = Buffer.alloc(0);
 
 /** Sends the whole of `source` to the shards; resolves when its end was written, with false where the file is empty. */
-export async function sendImage(source: Source, shards: ShardBalancer, stop: Stop): Promise<boolean> {
-	if (source.by === 'reference' && PAGES.test(source.name)) {
-		await sendByReference(source, shards, stop);
+export async function sendImage(
+	source: Source,
+	shards: ShardBalancer,
+	signal: AbortSignal,
+): Promise<boolean> {
+	const memory = takeBuffer();
+	const large = source.by === 'reference' && PAGES.test(source.name);
+	const size = large ? 0 : await readStart(source, memory, signal);
+	if (size === SMALL && source.by === 'copy') {
+		await sendCopied(source, memory, shards, signal);
 		return true;
 	}
-	const kept: Buffer[] = [];
-	let size = 0;
-	for (;;) {
-		const got = read(source.fd, size ? scratch.subarray(size) : scratch, SMALL - size);
-		if (got > 0) {
-			size += got;
-			if (size < SMALL) continue;
-			const first = together(kept, size);
-			if (source.by === 'copy') await sendCopied(source, Buffer.from(first), shards, stop);
-			else {
-				await sendSmall(source.name, first, shards, false);
-				await sendByReference(source, shards, stop);
-			}
-			return true;
-		}
-		if (got === 0) {
-			const whole = together(kept, size);
-			source.keep?.(whole);
-			await sendSmall(source.name, whole, shards, true);
-			return size > 0;
-		}
-		if (got !== -EAGAIN && got !== -EINTR) throw callError(`cannot read ${source.name}`, got);
-		if (got === -EINTR) continue;
-		keep(kept, size);
-		await readable(source.fd, stop);
+	if (large || size === SMALL) {
+		if (size) await sendSmall(source.name, memory, shards, false);
+		await sendByReference(source, memory, shards, signal);
+	} else {
+		const whole = memory.subarray(0, size);
+		source.keep?.(whole);
+		await sendSmall(source.name, whole, shards, true);
 	}
+	giveBack(memory);
+	return large || size > 0;
 }
 
-/** Moves what the scratch has of a file out of the way of other files. */
-function keep(kept: Buffer[], size: number): void {
-	const before = kept.reduce((sum, { length }) => sum + length, 0);
-	if (size > before) kept.push(Buffer.from(scratch.subarray(before, size)));
-}
-
-function together(kept: Buffer[], size: number): Buffer {
-	let at = 0;
-	for (const part of kept) {
-		scratch.set(part, at);
-		at += part.length;
+/** Fills `memory`; returns how many bytes there are, which is less than its length where they are the whole file. */
+async function readStart({ name, fd }: Source, memory: Buffer, signal: AbortSignal): Promise<number> {
+	for (let size = 0; ; ) {
+		const got = read(fd, size ? memory.subarray(size) : memory, memory.length - size);
+		if (got === 0) return size;
+		if (got > 0) size += got;
+		else if (got === -EAGAIN) await waitFor(fd, EPOLLIN, { signal });
+		else if (got !== -EINTR) throw callError(`cannot read ${name}`, got);
+		if (size === memory.length) return size;
 	}
-	return scratch.subarray(0, size);
 }
 
 /** Sends a file that is in memory, and its end. */
 export async function sendBytes(name: string, content: Buffer, shards: ShardBalancer): Promise<void> {
 	for (let at = 0; at < content.length; at += SMALL)
 		await sendSmall(name, content.subarray(at, at + SMALL), shards, false);
-	await sendSmall(name, content.subarray(0, 0), shards, true);
+	await sendSmall(name, NOTHING, shards, true);
 }
 
-/** `data` may lie in the scratch: it is copied before anybody else can run. */
+/** `data` is copied by the time that this resolves, or returns undefined. */
 function sendSmall(
 	name: string,
 	data: Buffer,
@@ -91,7 +78,7 @@ function sendSmall(
 	end: boolean,
 ): Promise<void> | undefined {
 	const held = shards.tryTake(data.length);
-	if (!held) return sendSmallLater(name, Buffer.from(data), shards, end);
+	if (!held) return sendSmallLater(name, data, shards, end);
 	shards.put(held, name, data, end);
 	shards.release(held);
 	return undefined;
@@ -108,17 +95,23 @@ async function sendSmallLater(
 	shards.release(held);
 }
 
-async function sendByReference({ name, fd }: Source, shards: ShardBalancer, stop: Stop): Promise<void> {
+/** `memory` is for the few bytes that are not worth moving. */
+async function sendByReference(
+	{ name, fd }: Source,
+	memory: Buffer,
+	shards: ShardBalancer,
+	signal: AbortSignal,
+): Promise<void> {
 	const size = enlargePipe(fd);
 	for (;;) {
 		await yieldToEventLoop();
 		let waiting = bytesWaiting(fd);
 		if (waiting > 0) waiting = await gathered(fd, waiting, size);
 		if (waiting <= WORTH_COPYING) {
-			const got = read(fd, scratch, WORTH_COPYING);
+			const got = read(fd, memory, WORTH_COPYING);
 			if (got === 0) break;
-			if (got > 0) await sendSmall(name, scratch.subarray(0, got), shards, false);
-			else if (got === -EAGAIN) await readable(fd, stop);
+			if (got > 0) await sendSmall(name, memory.subarray(0, got), shards, false);
+			else if (got === -EAGAIN) await waitFor(fd, EPOLLIN, { signal });
 			else if (got !== -EINTR) throw callError(`cannot read ${name}`, got);
 			continue;
 		}
@@ -128,7 +121,7 @@ async function sendByReference({ name, fd }: Source, shards: ShardBalancer, stop
 		await held.writer.move(fd, bytes);
 		shards.release(held);
 	}
-	await sendSmall(name, scratch.subarray(0, 0), shards, true);
+	await sendSmall(name, NOTHING, shards, true);
 }
 
 /** Waits while CRIU is busy filling the pipe and it is less than half full; returns the bytes that wait in it. */

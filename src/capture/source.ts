@@ -1,6 +1,4 @@
 /** Where a capture takes a file from. */
-import { EPOLLIN, poller } from '../libc/poller.js';
-import type { Stop } from '../runtime/stop.js';
 
 /** A file of the image on its way in. */
 export interface Source {
@@ -11,13 +9,4 @@ export interface Source {
 	by: 'reference' | 'copy';
 	/** Is shown each part of a copied file; what it needs of it has to be copied. */
 	keep?: ((part: Buffer) => void) | undefined;
-}
-
-/** Resolves when there is something to read, or the end. */
-export async function readable(fd: number, stop: Stop): Promise<void> {
-	stop.check();
-	const release = stop.onFail(() => poller.interrupt(fd));
-	await poller.until(fd, EPOLLIN);
-	release();
-	stop.check();
 }

@@ -7,8 +7,8 @@ import type { Options } from '../options/resolve.js';
 import { writesFiles } from '../options/together.js';
 import { Progress } from '../report/progress.js';
 import { displayStats } from '../report/stats.js';
+import { fail, unlessAborted } from '../runtime/cancellation.js';
 import { asError, describeError } from '../runtime/errors.js';
-import { Stop } from '../runtime/stop.js';
 import { withExtFiles } from '../stores/ext.js';
 import { withCorrections } from '../stream/corrected-store.js';
 import { load } from '../stream/load.js';
@@ -40,7 +40,7 @@ async function receive(
 	opened = async () => {},
 ): Promise<StreamSummary> {
 	let incoming: Incoming | undefined;
-	const stop = new Stop();
+	const run = new AbortController();
 	try {
 		incoming = await openIncoming(session.way, {
 			warn: session.log.warn,
@@ -48,15 +48,15 @@ async function receive(
 		});
 		await opened();
 		const corrected = withCorrections(store);
-		const routed = withExtFiles(corrected.store, options.extFiles, stop);
-		const summary = await Promise.race([load(incoming.shards, routed.store, stop), stop.failed]);
+		const routed = withExtFiles(corrected.store, options.extFiles, run.signal);
+		const summary = await unlessAborted(run.signal, load(incoming.shards, routed.store, run));
 		routed.checkAllCame();
 		corrected.apply();
 		await stored();
 		await incoming.acknowledge();
 		return summary;
 	} catch (error) {
-		stop.fail(error);
+		fail(run, error);
 		await incoming?.close(asError(error));
 		throw error;
 	}

@@ -10,9 +10,10 @@ import { callError, EAGAIN, ECONNRESET, EINTR } from '../libc/errno.js';
 import { closeAll, Receiver } from '../libc/message.js';
 import { isPipe } from '../libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
 import { frame, PREFIX_BYTES } from '../net/frame.js';
 import { criu } from '../proto/messages.js';
-import type { Stop } from '../runtime/stop.js';
+import { StallDetector } from '../runtime/stall.js';
 import { checkImageName, quoteName } from '../stream/image-name.js';
 import { MAX_MESSAGE_BYTES } from '../stream/limits.js';
 
@@ -25,27 +26,22 @@ export class CriuConnection {
 	#bytes: Buffer = NONE;
 	#fds: number[] = [];
 	#ended = false;
-	/** When what is half here began. */
-	#began: number | undefined;
-	/** Looks at {@link #began} once in a while: a timer for each message would cost more than the message. */
-	#watch: NodeJS.Timeout | undefined;
-	readonly #release: () => void;
+	/** Of a message that is half here, since it was first waited for. */
+	#half: StallDetector | undefined;
 
 	/** Owns `fd`, a connected UNIX socket. */
 	constructor(
 		readonly fd: number,
-		readonly stop: Stop,
+		readonly signal: AbortSignal,
 		readonly halfMillis = HALF_MESSAGE_MILLIS,
-	) {
-		this.#release = stop.onFail(() => poller.interrupt(fd));
-	}
+	) {}
 
 	/** The name that CRIU asks for next, or undefined when it has closed the socket. */
 	async request(): Promise<string | undefined> {
 		for (;;) {
 			const name = this.#parse();
 			if (name !== undefined) {
-				this.#began = undefined;
+				this.#half = undefined;
 				return checkImageName(name, 'CRIU');
 			}
 			if (this.#ended) {
@@ -65,7 +61,7 @@ export class CriuConnection {
 				throw new Error(`CRIU closed its socket before it sent a pipe for ${quoteName(name)}: see its log`);
 			if (!this.#receive()) await this.#more(true);
 		}
-		this.#began = undefined;
+		this.#half = undefined;
 		const fds = this.#fds;
 		this.#fds = [];
 		if (fds.length !== 1 || this.#bytes.length !== 1) {
@@ -95,7 +91,7 @@ export class CriuConnection {
 		while (left.length) {
 			const written = write(this.fd, left, left.length);
 			if (written > 0) left = left.subarray(written);
-			else if (written === -EAGAIN) await this.#wait(EPOLLOUT);
+			else if (written === -EAGAIN) await waitFor(this.fd, EPOLLOUT, { signal: this.signal });
 			else if (written !== -EINTR) throw callError('cannot answer CRIU', written);
 		}
 	}
@@ -105,14 +101,12 @@ export class CriuConnection {
 		while (!this.#ended) {
 			closeAll(this.#fds.splice(0));
 			this.#bytes = NONE;
-			if (!this.#receive()) await this.#wait(EPOLLIN);
+			if (!this.#receive()) await waitFor(this.fd, EPOLLIN, { signal: this.signal });
 		}
 	}
 
 	/** Nobody may be waiting here any more. CRIU takes it for an error, unless it is done. */
 	close(): void {
-		clearTimeout(this.#watch);
-		this.#release();
 		closeAll(this.#fds.splice(0));
 		poller.close(this.fd);
 	}
@@ -163,20 +157,14 @@ export class CriuConnection {
 		return true;
 	}
 
+	/** Waits for more; a message that is half here must be whole in time. */
 	async #more(half: boolean): Promise<void> {
-		if (half) this.#began ??= performance.now();
-		if (half && !this.#watch) this.#lookIn(this.halfMillis);
-		await this.#wait(EPOLLIN);
-	}
-
-	#lookIn(millis: number): void {
-		this.#watch = setTimeout(() => {
-			this.#watch = undefined;
-			if (this.#began === undefined) return;
-			const left = this.halfMillis - (performance.now() - this.#began);
-			if (left > 0) this.#lookIn(left);
-			else this.stop.fail(this.#slow());
-		}, millis);
+		const { fd, signal } = this;
+		if (half) this.#half ??= new StallDetector(this.halfMillis);
+		const came = this.#half?.stalled
+			? 0
+			: await waitFor(fd, EPOLLIN, { signal, deadline: this.#half?.deadline });
+		if (!came) throw this.#slow();
 	}
 
 	#slow(): Error {
@@ -184,12 +172,6 @@ export class CriuConnection {
 			`the peer on the image socket has not finished a message for ${this.halfMillis / 1000} s: ` +
 				'it is not CRIU, or it hangs',
 		);
-	}
-
-	async #wait(events: number): Promise<void> {
-		this.stop.check();
-		await poller.until(this.fd, events);
-		this.stop.check();
 	}
 }
 

@@ -11,10 +11,10 @@ import { close, shutdown } from '../libc/calls.js';
 import { SHUT_RDWR } from '../libc/constants.js';
 import { callError } from '../libc/errno.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
 import { acceptAll, isPassing } from '../net/accept-all.js';
 import { acceptUnix, listenUnix, peerOf } from '../net/unix-socket.js';
 import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
-import type { Stop } from '../runtime/stop.js';
 import { CriuConnection } from './connection.js';
 
 export const CAPTURE_SOCKET = 'streamer-capture.sock';
@@ -25,7 +25,7 @@ export interface CriuSocket {
 	/** How many CRIUs are served: {@link accept} is called as often. */
 	readonly clients: number;
 	/** The next CRIU, which the caller closes. */
-	accept(stop: Stop): Promise<CriuConnection>;
+	accept(signal: AbortSignal): Promise<CriuConnection>;
 	/** Nobody waits in {@link accept} any more. Safe to call twice. */
 	close(): void;
 }
@@ -42,9 +42,9 @@ export class ConnectedSocket implements CriuSocket {
 		readonly onCriu: OnCriu = () => {},
 	) {}
 
-	async accept(stop: Stop): Promise<CriuConnection> {
+	async accept(signal: AbortSignal): Promise<CriuConnection> {
 		this.onCriu(peerOf(this.fd).pid);
-		return new CriuConnection(this.fd, stop);
+		return new CriuConnection(this.fd, signal);
 	}
 
 	close(): void {}
@@ -73,14 +73,14 @@ export class ListeningSocket implements CriuSocket {
 		return new ListeningSocket(fd, clients, onCriu, path);
 	}
 
-	async accept(stop: Stop): Promise<CriuConnection> {
-		const fd = await this.#next(stop);
+	async accept(signal: AbortSignal): Promise<CriuConnection> {
+		const fd = await this.#next(signal);
 		this.#expected--;
 		if (this.#expected === 0) {
 			if (this.path === undefined) this.#endTurningAway = acceptAll(this.fd, (other) => void close(other));
 			else this.close();
 		}
-		const criu = new CriuConnection(fd, stop);
+		const criu = new CriuConnection(fd, signal);
 		try {
 			this.onCriu(peerOf(fd).pid);
 		} catch (error) {
@@ -99,21 +99,14 @@ export class ListeningSocket implements CriuSocket {
 		poller.close(this.fd);
 	}
 
-	async #next(stop: Stop): Promise<number> {
-		const release = stop.onFail(() => poller.interrupt(this.fd));
-		try {
-			for (;;) {
-				stop.check();
-				const events = await poller.until(this.fd, EPOLLIN);
-				stop.check();
-				if (!(events & EPOLLIN)) continue;
-				if (this.path !== undefined && this.#expected === 1) shutdown(this.fd, SHUT_RDWR);
-				const fd = acceptUnix(this.fd);
-				if (fd >= 0) return fd;
-				if (!isPassing(fd)) throw callError('cannot accept CRIU', fd);
-			}
-		} finally {
-			release();
+	async #next(signal: AbortSignal): Promise<number> {
+		for (;;) {
+			const events = await waitFor(this.fd, EPOLLIN, { signal });
+			if (!(events & EPOLLIN)) continue;
+			if (this.path !== undefined && this.#expected === 1) shutdown(this.fd, SHUT_RDWR);
+			const fd = acceptUnix(this.fd);
+			if (fd >= 0) return fd;
+			if (!isPassing(fd)) throw callError('cannot accept CRIU', fd);
 		}
 	}
 }

@@ -6,9 +6,8 @@
  * waits again only if the call says EAGAIN.
  */
 import koffi from 'koffi';
-import { buffer, close, epollCreate1, epollCtl, epollWait, timerfdCreate, timerfdSettime } from './calls.js';
+import { buffer, close, epollCreate1, epollCtl, epollWait } from './calls.js';
 import {
-	CLOCK_MONOTONIC,
 	EPOLL_CTL_ADD,
 	EPOLL_CTL_DEL,
 	EPOLL_CTL_MOD,
@@ -19,9 +18,9 @@ import {
 	EPOLLONESHOT,
 	EPOLLOUT,
 	O_CLOEXEC,
-	O_NONBLOCK,
 } from './constants.js';
 import { EEXIST, EINTR, ENOENT, EPERM, throwIfError } from './errno.js';
+import { Timer } from './timer.js';
 
 export { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from './constants.js';
 
@@ -59,15 +58,10 @@ class Poller {
 	#restDue = false;
 
 	/**
-	 * Resolves with the epoll events once `fd` is readable (EPOLLIN) or writable (EPOLLOUT), or has failed or hung up; with
-	 * EPOLLHUP only in the latter case. One waiter per fd for input (or hang-up), one for output. A regular file is always
-	 * ready.
+	 * Calls `wake` with the epoll events once `fd` is readable (EPOLLIN) or writable (EPOLLOUT), or has failed or hung up;
+	 * with EPOLLHUP only in the latter case. It is called from the event loop, never from here. One waiter per fd for input
+	 * (or hang-up), one for output. A regular file is always ready. What most want is waitFor (libc/wait.ts).
 	 */
-	until(fd: number, events: number): Promise<number> {
-		return new Promise((resolve) => this.once(fd, events, resolve));
-	}
-
-	/** {@link until} without a promise; `wake` is called from the event loop, never from here. */
 	once(fd: number, events: number, wake: Wake): void {
 		let waiters = this.#waiting.get(fd);
 		if (!waiters) {
@@ -87,7 +81,7 @@ class Poller {
 		setImmediate(wake, events);
 	}
 
-	/** Ends a wait of {@link once} or {@link until}: its waiter is never called. */
+	/** Ends a wait of {@link once}: its waiter is never called. */
 	cancel(fd: number, events: number): void {
 		const waiters = this.#waiting.get(fd);
 		if (!waiters || !(events & EPOLLOUT ? waiters.output : waiters.input)) return;
@@ -223,27 +217,6 @@ class Poller {
 		if ((waiters.input || waiters.output) && this.#waiting.get(fd) === waiters) this.#arm(fd, waiters);
 		wakeInput?.(events);
 		wakeOutput?.(events);
-	}
-}
-
-/** A timerfd: setting it clears what it had to say before. */
-class Timer {
-	readonly fd = throwIfError(timerfdCreate(CLOCK_MONOTONIC, O_NONBLOCK | O_CLOEXEC), 'cannot create a timer');
-	/** struct itimerspec: an interval (none) and the time until it goes off, each as seconds and nanoseconds. */
-	readonly #spec = buffer(32);
-	#resolve: (() => void) | undefined;
-
-	start(micros: number, resolve: () => void): void {
-		this.#resolve = resolve;
-		this.#spec.writeInt32LE(Math.floor(micros / 1e6), 16);
-		this.#spec.writeInt32LE(Math.max(1, Math.floor((micros % 1e6) * 1000)), 24);
-		throwIfError(timerfdSettime(this.fd, 0, this.#spec, null), 'cannot start a timer');
-	}
-
-	ring(): void {
-		const resolve = this.#resolve;
-		this.#resolve = undefined;
-		resolve?.();
 	}
 }
 

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { close } from '../libc/calls.js';
 import { EAGAIN, ECONNABORTED, EINTR } from '../libc/errno.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
 import { acceptUnix } from '../net/unix-socket.js';
 
 /** Between two tries where the process is out of descriptors, for one: others may give theirs back. */
@@ -23,7 +24,7 @@ export function acceptAll(fd: number, take: (connection: number) => void): () =>
 		while (!over) {
 			const connection = acceptUnix(fd);
 			if (connection >= 0) attempt(connection, take);
-			else if (isPassing(connection)) await poller.until(fd, EPOLLIN).catch(() => delay(RETRY_MILLIS));
+			else if (isPassing(connection)) await waitFor(fd, EPOLLIN).catch(() => delay(RETRY_MILLIS));
 			else await delay(RETRY_MILLIS);
 		}
 	};

@@ -34,6 +34,7 @@ import {
 } from '../libc/constants.js';
 import { callError, EAGAIN, EINPROGRESS, throwIfError } from '../libc/errno.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
 import { type Address, describeSockaddr, inetSockaddr, vsockSockaddr } from '../net/address.js';
 import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
 import { acceptUnix, connectUnix, listenUnix, peerOf } from './unix-socket.js';
@@ -46,28 +47,6 @@ const KEEPALIVE: [option: number, value: number][] = [
 	[TCP_KEEPINTVL, 5],
 	[TCP_KEEPCNT, 5],
 ];
-
-/**
- * Resolves with true once `fd` is ready for `events` (or has failed), with false when `deadline` (of Date.now; Infinity:
- * none) has passed.
- */
-export function ready(fd: number, events: number, deadline = Number.POSITIVE_INFINITY): Promise<boolean> {
-	return new Promise((resolve) => {
-		let timer: NodeJS.Timeout | undefined;
-		poller.once(fd, events, () => {
-			clearTimeout(timer);
-			resolve(true);
-		});
-		if (deadline === Number.POSITIVE_INFINITY) return;
-		timer = setTimeout(
-			() => {
-				poller.cancel(fd, events);
-				resolve(false);
-			},
-			Math.max(0, deadline - Date.now()),
-		);
-	});
-}
 
 /** One try to connect. The caller owns the descriptor (non-blocking). Throws errors with `errno` where the kernel said no. */
 export async function dial(address: Address, deadline: number): Promise<number> {
@@ -90,7 +69,7 @@ async function dialOne(to: Buffer, what: string, deadline: number): Promise<numb
 		const result = connect(fd, to, to.length);
 		if (result < 0 && result !== -EINPROGRESS) throw callError(what, result);
 		if (result < 0) {
-			if (!(await ready(fd, EPOLLOUT, deadline))) throw new Error(`${what}: no answer`);
+			if (!(await waitFor(fd, EPOLLOUT, { deadline }))) throw new Error(`${what}: no answer`);
 			const value = buffer(4);
 			throwIfError(getsockopt(fd, SOL_SOCKET, SO_ERROR, value, Int32Array.of(4)), what);
 			if (value.readInt32LE(0)) throw callError(what, -value.readInt32LE(0));
@@ -159,7 +138,7 @@ export function acceptAt({ fd: listening, address }: Listener): { fd: number; na
 
 /** Resolves when {@link acceptAt} may have something, or the listener was closed. */
 export async function incoming(listener: Listener): Promise<void> {
-	await poller.until(listener.fd, EPOLLIN);
+	await waitFor(listener.fd, EPOLLIN);
 }
 
 /** Every sockaddr that the address stands for: a name may have several. */

@@ -29,6 +29,13 @@ export async function acceptPeers(settings: LinkSettings): Promise<PeerConnectio
 	return await gathering.run();
 }
 
+/**
+ * - gathering: connections may still be admitted;
+ * - answering: all shards are there, and are being told so;
+ * - over: the stream has all its connections, or it failed.
+ */
+type State = 'gathering' | 'answering' | 'over';
+
 class PeerAcceptor {
 	readonly #settings: LinkSettings;
 	readonly #dress: ConnectionWrapper;
@@ -38,9 +45,7 @@ class PeerAcceptor {
 	readonly #greetings = new Set<Promise<void>>();
 	/** Of connections that have not said hello yet. */
 	readonly #strangers = new Set<PeerConnection>();
-	/** All shards are there, and are being told so. */
-	#answering = false;
-	#over = false;
+	#state: State = 'gathering';
 	#finish: (linked: PeerConnections) => void = () => {};
 	#fail: (error: unknown) => void = () => {};
 
@@ -59,7 +64,7 @@ class PeerAcceptor {
 				for (const listener of this.#listeners) this.#accept(listener).catch(reject);
 			});
 		} finally {
-			this.#over = true;
+			this.#state = 'over';
 			for (const { wire, unwatch } of this.#held.values()) {
 				unwatch();
 				void reject(wire, TAKEN);
@@ -73,7 +78,7 @@ class PeerAcceptor {
 	}
 
 	async #accept(listener: Listener): Promise<void> {
-		while (!this.#over) {
+		while (this.#state !== 'over') {
 			const connection = acceptAt(listener);
 			if (typeof connection === 'number') {
 				if (connection === -EMFILE || connection === -ENFILE) {
@@ -118,12 +123,12 @@ class PeerAcceptor {
 			else if (wire) await reject(wire, message);
 		}
 		if (wire) this.#strangers.delete(wire);
-		if (this.#held.size === this.#settings.shards && !this.#over) await this.#accepted();
+		if (this.#held.size === this.#settings.shards && this.#state !== 'over') await this.#accepted();
 	}
 
 	/** Throws why a guest with a right hello cannot be taken now. */
 	#admit({ stream, shard }: Greeting): void {
-		if (this.#over || this.#answering) throw new Error(TAKEN);
+		if (this.#state !== 'gathering') throw new Error(TAKEN);
 		const first = [...this.#held.values()][0];
 		if (first && first.guest.stream !== stream)
 			throw new Error(
@@ -146,16 +151,16 @@ class PeerAcceptor {
 		const held = [...this.#held.values()].sort((a, b) => a.guest.shard - b.guest.shard);
 		this.#held.clear();
 		for (const { unwatch } of held) unwatch();
-		this.#answering = true;
+		this.#state = 'answering';
 		const deadline = Date.now() + this.#settings.handshakeMillis;
 		try {
 			for (const { wire } of held) await wire.send(accepted(this.#settings.stallMillis), deadline);
-			this.#over = true;
+			this.#state = 'over';
 			this.#finish({ wires: held.map(({ wire }) => wire), theirStallMillis: held[0]!.guest.stallMillis });
 		} catch (error) {
 			this.#settings.warn(`lost a stream before it began: ${describeError(error)}`);
 			for (const { wire } of held) wire.close();
-			this.#answering = false;
+			if (this.#state === 'answering') this.#state = 'gathering';
 		}
 	}
 

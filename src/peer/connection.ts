@@ -6,8 +6,8 @@ import { buffer, read, shutdown, write } from '../libc/calls.js';
 import { SHUT_RDWR, SHUT_WR } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
 import { frame, PREFIX_BYTES } from '../net/frame.js';
-import { ready } from '../net/sockets.js';
 import { MAX_MESSAGE_BYTES } from '../stream/limits.js';
 
 const NEVER = Number.POSITIVE_INFINITY;
@@ -96,7 +96,7 @@ export class SocketConnection implements PeerConnection {
 	}
 
 	async #until(events: number, deadline: number): Promise<void> {
-		if (!(await ready(this.fd, events, deadline))) throw new PeerTimeout(this.name);
+		if (!(await waitFor(this.fd, events, { deadline }))) throw new PeerTimeout(this.name);
 	}
 
 	watch(react: () => void): () => void {

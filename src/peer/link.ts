@@ -15,6 +15,7 @@ import {
 } from '../peer/handshake.js';
 import { link } from '../proto/messages.js';
 import { describeError } from '../runtime/errors.js';
+import { StallDetector } from '../runtime/stall.js';
 import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
 import type { PeerConnection } from './connection.js';
 
@@ -58,23 +59,29 @@ function settingsOf(request: LinkRequest, surroundings: Surroundings): LinkSetti
 	};
 }
 
+/**
+ * - streaming: the stream is being written;
+ * - answering: it is out, and the receiver has to say whether it has the image;
+ * - whole: it has said so;
+ * - closed: the connections are closed, and nothing that comes counts any more.
+ */
+type State = 'streaming' | 'answering' | 'whole' | 'closed';
+
 class Sender implements Outgoing {
 	readonly shards: readonly Shard[];
 	readonly #wires: readonly PeerConnection[];
-	readonly #stallMillis: number;
 	/** Why the far end does not have the image, in its words or in ours. */
 	#failure: Error | undefined;
-	#whole = false;
-	#ended = false;
-	#closed = false;
-	#heard = Date.now();
-	/** Resolves once {@link #failure} or {@link #whole} is set. */
+	#state: State = 'streaming';
+	/** Of the receiver, which lives as long as it says anything. */
+	readonly #silence: StallDetector;
+	/** Resolves once the receiver has the image, or {@link #failure} is set. */
 	readonly #settled: Promise<void>;
 	#settle!: () => void;
 
 	constructor({ stallMillis }: LinkSettings, { wires }: PeerConnections) {
 		this.#wires = wires;
-		this.#stallMillis = stallMillis;
+		this.#silence = new StallDetector(stallMillis);
 		this.#settled = new Promise((resolve) => {
 			this.#settle = resolve;
 		});
@@ -87,24 +94,24 @@ class Sender implements Outgoing {
 		try {
 			for (;;) {
 				const message = await wire.receive();
-				if (this.#closed || this.#whole) return;
+				if (this.#over) return;
 				if (!message)
 					throw new Error(
 						`${wire.name} closed the connection before it said that it has the image: it was ended, or it failed`,
 					);
-				this.#heard = Date.now();
+				this.#silence.progress();
 				const said = link.Receipt.decode(message);
 				if (said.failed)
 					throw new Error(`the receiver at ${wire.name} says: ${boundedText(said.failed.reason)}`);
-				if (said.whole && !this.#ended)
+				if (said.whole && this.#state === 'streaming')
 					throw new Error(`${wire.name} says that it has the image, before it was sent`);
 				if (said.whole) {
-					this.#whole = true;
+					this.#state = 'whole';
 					this.#settle();
 				}
 			}
 		} catch (error) {
-			if (this.#whole || this.#closed) return;
+			if (this.#over) return;
 			this.#failure ??= error as Error;
 			this.#settle();
 			// Whoever writes at this moment learns it by EPIPE.
@@ -112,9 +119,14 @@ class Sender implements Outgoing {
 		}
 	}
 
+	/** What the receiver still says changes nothing. */
+	get #over(): boolean {
+		return this.#state === 'whole' || this.#state === 'closed';
+	}
+
 	async received(): Promise<{ silent: boolean }> {
-		this.#ended = true;
-		this.#heard = Date.now();
+		this.#state = 'answering';
+		this.#silence.progress();
 		for (const wire of this.#wires) wire.end();
 		await this.#answer();
 		if (this.#failure) throw this.#failure;
@@ -123,20 +135,18 @@ class Sender implements Outgoing {
 	}
 
 	async #answer(): Promise<void> {
-		if (!this.#stallMillis) return await this.#settled;
-		for (;;) {
-			// The clock may be set back, and a timer that is too long fires at once.
-			const left = Math.min(this.#stallMillis, this.#heard + this.#stallMillis - Date.now());
-			if (left <= 0) break;
+		const { millis } = this.#silence;
+		if (!millis) return await this.#settled;
+		while (!this.#silence.stalled) {
 			const timer = new AbortController();
-			const late = sleep(left, true, { signal: timer.signal }).catch(() => false);
+			const late = sleep(this.#silence.left, true, { signal: timer.signal }).catch(() => false);
 			const isLate = await Promise.race([this.#settled, late]);
 			timer.abort();
 			if (!isLate) return;
 			// If it was this process that slept, what came meanwhile is still to be heard.
 			await sleep(GRACE_MILLIS);
 		}
-		const seconds = this.#stallMillis / 1000;
+		const seconds = millis / 1000;
 		this.#failure ??= new Error(
 			`the receiver at ${this.#wires[0]!.name} was silent for ${seconds} s when it had to say that it has the image ` +
 				'(--stall-timeout)',
@@ -152,7 +162,7 @@ class Sender implements Outgoing {
 	}
 
 	async close(): Promise<void> {
-		this.#closed = true;
+		this.#state = 'closed';
 		for (const wire of this.#wires) wire.close();
 	}
 }

@@ -3,8 +3,8 @@ import { buffer, read, write } from '../libc/calls.js';
 import { callError, EAGAIN, EINTR, EPIPE, errnoText } from '../libc/errno.js';
 import { enlargePipe, makePipe } from '../libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
 import { frame } from '../net/frame.js';
-import { ready } from '../net/sockets.js';
 import { reasonOf } from '../peer/tls-reasons.js';
 import { type PeerConnection, PeerTimeout, receiveFrom } from './connection.js';
 
@@ -132,7 +132,7 @@ export class TlsConnection implements PeerConnection {
 		try {
 			while (this.#pipe?.theirs !== -1) {
 				const count = read(readEnd, memory, memory.length);
-				if (count === -EAGAIN) await ready(readEnd, EPOLLIN);
+				if (count === -EAGAIN) await waitFor(readEnd, EPOLLIN);
 				else if (count > 0) await this.#write(memory.subarray(0, count));
 				else if (count === 0) {
 					this.#socket.end();
@@ -167,7 +167,7 @@ export class TlsConnection implements PeerConnection {
 		for (let at = 0; at < chunk.length; ) {
 			if (this.#pipe?.theirs === -1) return false;
 			const count = write(writeEnd, chunk.subarray(at), chunk.length - at);
-			if (count === -EAGAIN) await ready(writeEnd, EPOLLOUT);
+			if (count === -EAGAIN) await waitFor(writeEnd, EPOLLOUT);
 			else if (count === -EPIPE) return false;
 			else if (count > 0) at += count;
 			else if (count !== -EINTR) throw callError('cannot fill the pipe behind TLS', count);

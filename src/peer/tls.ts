@@ -3,7 +3,7 @@ import { isIP, Socket } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import { buffer, read } from '../libc/calls.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
-import { ready } from '../net/sockets.js';
+import { waitFor } from '../libc/wait.js';
 import { reject } from '../peer/handshake.js';
 import { TlsConnection } from '../peer/tls-connection.js';
 import { clientReason, serverReason } from '../peer/tls-reasons.js';
@@ -58,7 +58,7 @@ export function serverWrapper(files: TlsFiles): ConnectionWrapper {
 /** What a client begins with: one without TLS can only be told why as long as no TLS was tried. */
 async function firstBytes(fd: number, name: string, deadline: number): Promise<Buffer> {
 	const bytes = buffer(RECORD_START.length);
-	const inTime = await ready(fd, EPOLLIN, deadline);
+	const inTime = (await waitFor(fd, EPOLLIN, { deadline })) !== 0;
 	const count = inTime ? read(fd, bytes, bytes.length) : 0;
 	if (count === bytes.length && !bytes.equals(RECORD_START)) {
 		const reason = 'TLS is needed here: give --tls-cert, --tls-key and --tls-ca';

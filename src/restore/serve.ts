@@ -11,8 +11,9 @@ import { write } from '../libc/calls.js';
 import { callError, EAGAIN, EINTR, EPIPE } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
 import { askedAgain } from '../restore/preadv.js';
-import { Stop } from '../runtime/stop.js';
+import { fail, unlessAborted } from '../runtime/cancellation.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { Cursor } from '../stores/cursor.js';
 import type { HeldFile, LargeFile } from '../stores/held.js';
@@ -30,19 +31,20 @@ const DRAIN_MICROS = 50;
 
 /** Resolves when the last CRIU has closed its socket, and every pipe that it handed over is served. */
 export async function serve(job: ServeJob): Promise<void> {
-	const stop = new Stop();
+	const run = new AbortController();
+	const { signal } = run;
 	const clients: Client[] = [];
 	const served: Promise<void>[] = [];
 	try {
 		for (let i = 0; i < job.criu.clients; i++) {
-			const criu = await Promise.race([job.criu.accept(stop), stop.failed]);
-			const client = new Client(criu, job.files, stop, job.warn);
+			const criu = await job.criu.accept(signal);
+			const client = new Client(criu, job.files, run, job.warn);
 			clients.push(client);
-			served.push(client.serve().catch((error) => stop.fail(error)));
+			served.push(client.serve().catch((error) => fail(run, error)));
 		}
-		await Promise.race([Promise.all(served), stop.failed]);
+		await unlessAborted(signal, Promise.all(served));
 	} catch (error) {
-		stop.fail(error);
+		fail(run, error);
 		throw error;
 	} finally {
 		await Promise.all(clients.map((client) => client.end()));
@@ -58,7 +60,7 @@ class Client {
 	constructor(
 		readonly criu: CriuConnection,
 		readonly files: ReadonlyMap<string, HeldFile>,
-		readonly stop: Stop,
+		readonly run: AbortController,
 		readonly warn: ServeJob['warn'],
 	) {}
 
@@ -78,7 +80,7 @@ class Client {
 		await Promise.all(this.#sending);
 	}
 
-	/** Lets go of everything, after success or {@link Stop.fail}. */
+	/** Lets go of everything, after success or once the run has failed. */
 	async end(): Promise<void> {
 		await Promise.allSettled(this.#sending);
 		this.criu.close();
@@ -95,11 +97,11 @@ class Client {
 
 	#send(name: string, file: HeldFile, cursor: Cursor | undefined, pipe: number): void {
 		const work = cursor
-			? sendLarge(cursor, pipe, this.stop)
-			: sendSmall(name, (file as Small).data, pipe, this.stop);
+			? sendLarge(cursor, pipe, this.run.signal)
+			: sendSmall(name, (file as Small).data, pipe, this.run.signal);
 		if (!work) return;
 		const sending = work
-			.catch((error) => this.stop.fail(error))
+			.catch((error) => fail(this.run, error))
 			.finally(() => {
 				cursor?.close();
 				poller.close(pipe);
@@ -112,16 +114,16 @@ class Client {
 type Small = Extract<HeldFile, { kind: 'small' }>;
 
 /** Undefined where CRIU's pipe took all at once; then it is closed already. */
-function sendSmall(name: string, data: Buffer, pipe: number, stop: Stop): Promise<void> | undefined {
+function sendSmall(name: string, data: Buffer, pipe: number, signal: AbortSignal): Promise<void> | undefined {
 	const written = data.length ? tryWrite(name, data, pipe) : 0;
-	if (written < data.length) return sendSmallRest(name, data.subarray(written), pipe, stop);
+	if (written < data.length) return sendSmallRest(name, data.subarray(written), pipe, signal);
 	poller.close(pipe);
 	return undefined;
 }
 
-async function sendSmallRest(name: string, data: Buffer, pipe: number, stop: Stop): Promise<void> {
+async function sendSmallRest(name: string, data: Buffer, pipe: number, signal: AbortSignal): Promise<void> {
 	for (let left = data; left.length; ) {
-		await writable(pipe, stop);
+		await waitFor(pipe, EPOLLOUT, { signal });
 		left = left.subarray(tryWrite(name, left, pipe));
 	}
 }
@@ -137,18 +139,18 @@ function tryWrite(name: string, data: Buffer, pipe: number): number {
 	}
 }
 
-async function sendLarge(cursor: Cursor, pipe: number, stop: Stop): Promise<void> {
+async function sendLarge(cursor: Cursor, pipe: number, signal: AbortSignal): Promise<void> {
 	const size = enlargePipe(pipe);
 	for (;;) {
 		const sent = cursor.send(pipe, size);
 		if (sent === 0 || sent === -EPIPE) return;
 		if (sent > 0 || sent === -EINTR) {
 			await yieldToEventLoop();
-			stop.check();
+			signal.throwIfAborted();
 			continue;
 		}
 		if (sent !== -EAGAIN) throw callError(`cannot send ${cursor.name} to CRIU`, sent);
-		await writable(pipe, stop);
+		await waitFor(pipe, EPOLLOUT, { signal });
 		await drained(pipe, size);
 	}
 }
@@ -161,12 +163,4 @@ async function drained(pipe: number, size: number): Promise<void> {
 		if (now === waiting) return;
 		waiting = now;
 	}
-}
-
-async function writable(pipe: number, stop: Stop): Promise<void> {
-	stop.check();
-	const release = stop.onFail(() => poller.interrupt(pipe));
-	await poller.until(pipe, EPOLLOUT);
-	release();
-	stop.check();
 }

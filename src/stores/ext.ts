@@ -5,7 +5,7 @@ import { F_GETFL, O_APPEND, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/con
 import { callError, EAGAIN, EINTR, EPIPE } from '../libc/errno.js';
 import { setNonBlocking } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
-import type { Stop } from '../runtime/stop.js';
+import { waitFor } from '../libc/wait.js';
 import type { ExtFile } from '../stream/ext-file.js';
 import type { FileWriter, Store } from '../stream/store.js';
 
@@ -16,7 +16,7 @@ export class ExtWriter implements FileWriter {
 	constructor(
 		readonly name: string,
 		readonly fd: number,
-		readonly stop: Stop,
+		readonly signal: AbortSignal,
 	) {
 		this.#splices = takesSplice(fd);
 	}
@@ -38,11 +38,7 @@ export class ExtWriter implements FileWriter {
 	}
 
 	async whenRoom(): Promise<void> {
-		this.stop.check();
-		const release = this.stop.onFail(() => poller.interrupt(this.fd));
-		await poller.until(this.fd, EPOLLOUT);
-		release();
-		this.stop.check();
+		await waitFor(this.fd, EPOLLOUT, { signal: this.signal });
 	}
 
 	end(): void {
@@ -81,7 +77,7 @@ function takesSplice(fd: number): boolean {
 }
 
 /** `store`, but the files named in `extFiles` go to their descriptors. */
-export function withExtFiles(store: Store, extFiles: readonly ExtFile[], stop: Stop) {
+export function withExtFiles(store: Store, extFiles: readonly ExtFile[], signal: AbortSignal) {
 	const names = new Set(extFiles.map(({ name }) => name));
 	const waiting = new Map(extFiles.map(({ name, fd }) => [name, fd]));
 	return {
@@ -98,7 +94,7 @@ export function withExtFiles(store: Store, extFiles: readonly ExtFile[], stop: S
 				if (fd === undefined) return store.create(name);
 				waiting.delete(name);
 				setNonBlocking(fd);
-				return new ExtWriter(name, fd, stop);
+				return new ExtWriter(name, fd, signal);
 			},
 		},
 		/** Throws where the image has no file of one of the names. */

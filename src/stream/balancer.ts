@@ -3,7 +3,7 @@
  * marker's place in the order of all shards is given here, when it is written.
  */
 import { poller } from '../libc/poller.js';
-import type { Stop } from '../runtime/stop.js';
+import { StallDetector } from '../runtime/stall.js';
 import { stalled } from './drained.js';
 import { firstEnded } from './ended-readers.js';
 import { encodeMarker, type MarkerBody } from './marker.js';
@@ -34,11 +34,12 @@ export class ShardBalancer {
 	/** Of shards with the same room, which one is asked first: all of them take part. */
 	#turn = 0;
 
+	/** What goes wrong in the background, between two calls, ends `run`. */
 	constructor(
 		shards: readonly Shard[],
-		readonly stop: Stop,
+		readonly run: AbortController,
 	) {
-		this.writers = shards.map((shard) => new ShardWriter(shard, stop));
+		this.writers = shards.map((shard) => new ShardWriter(shard, run));
 	}
 
 	/** The shard with the most room, if one has enough for `wanted` bytes and nobody is before the caller. */
@@ -139,12 +140,14 @@ export class ShardBalancer {
 	}
 
 	async #whenRoom(wanted: number): Promise<ShardLease> {
-		const silence = new StallDetector(this.writers);
+		const stalls = new Map(
+			this.writers.map((writer) => [writer, new StallDetector(writer.shard.stallMillis)]),
+		);
 		for (let micros = FIRST_LOOK; ; micros = Math.min(micros * 2, LAST_LOOK)) {
-			this.stop.check();
+			this.run.signal.throwIfAborted();
 			const held = this.#roomiest(wanted);
 			if (held) return held;
-			silence.check();
+			for (const [writer, stall] of stalls) checkStall(writer, stall);
 			if (micros === LAST_LOOK) this.#checkReaders();
 			const looked = new Promise<void>((resolve) => {
 				this.#look = resolve;
@@ -169,21 +172,9 @@ export class ShardBalancer {
 	};
 }
 
-/** Notices a shard whose reader takes nothing for longer than it may. */
-class StallDetector {
-	readonly #since = new Map<ShardWriter, { at: number; mark: number }>();
-
-	constructor(readonly writers: readonly ShardWriter[]) {}
-
-	check(): void {
-		const now = performance.now();
-		for (const writer of this.writers) {
-			const { stallMillis } = writer.shard;
-			if (!stallMillis) continue;
-			const mark = writer.written - writer.unsent();
-			const seen = this.#since.get(writer);
-			if (!seen || seen.mark !== mark) this.#since.set(writer, { at: now, mark });
-			else if (now - seen.at > stallMillis) throw stalled(writer.shard);
-		}
-	}
+/** Throws where the reader of a shard takes nothing for longer than it may. */
+function checkStall(writer: ShardWriter, stall: StallDetector): void {
+	if (!stall.millis) return;
+	stall.observe(writer.written - writer.unsent());
+	if (stall.stalled) throw stalled(writer.shard);
 }

@@ -6,6 +6,8 @@ import { ioctl } from '../libc/calls.js';
 import { SIOCOUTQ } from '../libc/constants.js';
 import { bytesWaiting } from '../libc/pipes.js';
 import { EPOLLERR, EPOLLOUT, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
+import { StallDetector } from '../runtime/stall.js';
 import type { Shard } from './shard.js';
 
 /** Nothing tells when a pipe becomes empty: looked at often at first, then every 5 ms. */
@@ -22,27 +24,22 @@ export function unsent(fd: number, kind: 'pipe' | 'socket'): number {
 
 /**
  * Resolves when nothing is left in the pipe or socket of `shard`. Rejects when the other side ended before that, or stood
- * still for the shard's stallMillis, and with what `check` throws: it is called after each wait, and a run that is over
- * interrupts the one for the descriptor (poller.interrupt).
+ * still for the shard's stallMillis, and with the reason of `signal`.
  */
-export async function drained(shard: Shard, kind: 'pipe' | 'socket', check: () => void): Promise<void> {
+export async function drained(shard: Shard, kind: 'pipe' | 'socket', signal: AbortSignal): Promise<void> {
 	const { fd, name, stallMillis } = shard;
-	let last = -1;
-	let since = performance.now();
+	const stall = new StallDetector(stallMillis);
 	for (let micros = FIRST_MICROS; ; micros = Math.min(2 * micros, LONGEST_MICROS)) {
-		check();
 		// In this order: what is left of a reader that has ended is not read any more.
-		const gone = ((await poller.until(fd, EPOLLOUT)) & EPOLLERR) !== 0;
-		check();
+		const gone = ((await waitFor(fd, EPOLLOUT, { signal })) & EPOLLERR) !== 0;
 		const left = unsent(fd, kind);
 		// A socket whose peer ended early throws away what was under way.
 		if (gone && kind === 'socket') throw new Error(`the reader of ${name} ended before it had read all`);
 		if (left === 0) return;
 		if (gone)
 			throw new Error(`the reader of ${name} ended without the last ${left} bytes: look there for why`);
-		if (left !== last) since = performance.now();
-		else if (stallMillis && performance.now() - since > stallMillis) throw stalled(shard);
-		last = left;
+		stall.observe(left);
+		if (stall.stalled) throw stalled(shard);
 		await poller.pause(micros);
 	}
 }

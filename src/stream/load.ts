@@ -4,7 +4,7 @@
  */
 
 import { PAGE } from '../libc/constants.js';
-import type { Stop } from '../runtime/stop.js';
+import { fail } from '../runtime/cancellation.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { Marker } from './marker.js';
 import { MarkerSequencer } from './sequencer.js';
@@ -18,15 +18,19 @@ const WORTH_MOVING = 4 * PAGE;
 
 /**
  * Reads the whole stream, up to the end of every shard, so that a writer behind a pipe ends well. Rejects where it breaks a
- * rule of the format.
+ * rule of the format; what a shard meets while others are read ends `run`.
  */
-export async function load(shards: readonly Shard[], store: Store, stop: Stop): Promise<StreamSummary> {
+export async function load(
+	shards: readonly Shard[],
+	store: Store,
+	run: AbortController,
+): Promise<StreamSummary> {
 	const started = performance.now();
 	const heard: LastActivity = { last: 0 };
 	const loader = new Loader(
-		shards.map((shard) => new ShardReader(shard, stop, heard)),
+		shards.map((shard) => new ShardReader(shard, run.signal, heard)),
 		store,
-		stop,
+		run,
 	);
 	try {
 		await loader.run();
@@ -54,7 +58,7 @@ class Loader {
 	constructor(
 		readonly readers: readonly ShardReader[],
 		readonly store: Store,
-		readonly stop: Stop,
+		readonly controller: AbortController,
 	) {
 		this.#next = readers.map(() => undefined);
 		this.#waits = readers.map(() => undefined);
@@ -107,11 +111,21 @@ class Loader {
 	async #anyMarker(): Promise<void> {
 		const waiting = this.readers.map((reader, i) => {
 			if (this.#next[i]) return undefined;
-			return (this.#waits[i] ??= reader.more().finally(() => {
-				this.#waits[i] = undefined;
-			}));
+			return (this.#waits[i] ??= this.#more(reader, i));
 		});
 		await Promise.race(waiting.filter(Boolean));
+	}
+
+	/** It may go on while another shard is read: an error that nobody waits for ends the run. */
+	async #more(reader: ShardReader, i: number): Promise<void> {
+		try {
+			await reader.more();
+		} catch (error) {
+			fail(this.controller, error);
+			throw error;
+		} finally {
+			this.#waits[i] = undefined;
+		}
 	}
 
 	#writer(name: string): FileWriter {

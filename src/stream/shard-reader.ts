@@ -9,9 +9,10 @@ import { fcntl, read } from '../libc/calls.js';
 import { F_GETPIPE_SZ } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
-import { EPOLLIN, poller } from '../libc/poller.js';
+import { EPOLLIN } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
 import { PREFIX_BYTES } from '../net/frame.js';
-import type { Stop } from '../runtime/stop.js';
+import { StallDetector } from '../runtime/stall.js';
 import { MAX_MESSAGE_BYTES } from './limits.js';
 import { decodeMarker, type Marker } from './marker.js';
 import type { Shard } from './shard.js';
@@ -52,7 +53,7 @@ export class ShardReader {
 	/** `heard` is shared by all shards of a stream. */
 	constructor(
 		readonly shard: Shard,
-		readonly stop: Stop,
+		readonly signal: AbortSignal,
 		readonly heard: LastActivity = { last: 0 },
 	) {
 		this.name = shard.name;
@@ -81,7 +82,7 @@ export class ShardReader {
 		await staging.letFill();
 		for (;;) {
 			// The pipes are closed once the run has failed.
-			this.stop.check();
+			this.signal.throwIfAborted();
 			const came = staging.fill();
 			if (came === -EAGAIN) {
 				await this.#readable();
@@ -203,30 +204,14 @@ export class ShardReader {
 		this.bytes += bytes;
 	}
 
+	/** Throws once nothing has come from any shard for stallMillis, all of which were spent waiting. */
 	async #readable(): Promise<void> {
-		this.stop.check();
-		const unwatch = this.#watchSilence();
-		const release = this.stop.onFail(() => poller.interrupt(this.#fd));
-		await poller.until(this.#fd, EPOLLIN);
-		release();
-		unwatch();
-		this.stop.check();
-	}
-
-	/** Ends the run once nothing has come from any shard for stallMillis. Returns how to stop that. */
-	#watchSilence(): () => void {
-		const { stallMillis } = this.shard;
-		if (!stallMillis) return () => {};
-		let timer: NodeJS.Timeout;
-		const watch = (millis: number) => {
-			timer = setTimeout(() => {
-				const left = this.heard.last ? this.heard.last + stallMillis - performance.now() : stallMillis;
-				if (left > 0) watch(left);
-				else this.stop.fail(silent(this.shard));
-			}, millis);
-		};
-		watch(stallMillis);
-		return () => clearTimeout(timer);
+		const { signal, shard, heard } = this;
+		const silence = new StallDetector(shard.stallMillis);
+		while (!(await waitFor(this.#fd, EPOLLIN, { signal, deadline: silence.deadline }))) {
+			silence.progress(heard.last || performance.now());
+			if (silence.stalled) throw silent(shard);
+		}
 	}
 
 	#cut(): Error {

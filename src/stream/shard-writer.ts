@@ -14,7 +14,9 @@ import {
 import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
-import type { Stop } from '../runtime/stop.js';
+import { waitFor } from '../libc/wait.js';
+import { fail } from '../runtime/cancellation.js';
+import { StallDetector } from '../runtime/stall.js';
 import { drained, stalled, unsent } from '../stream/drained.js';
 import { PipeSlots } from '../stream/pipe-slots.js';
 import type { Shard } from '../stream/shard.js';
@@ -51,7 +53,7 @@ export class ShardWriter {
 
 	constructor(
 		readonly shard: Shard,
-		readonly stop: Stop,
+		readonly run: AbortController,
 	) {
 		this.name = shard.name;
 		this.#fd = shard.fd;
@@ -97,7 +99,7 @@ export class ShardWriter {
 	async move(from: number, bytes: number): Promise<void> {
 		await this.flush();
 		for (let left = bytes; left > 0; ) {
-			this.stop.check();
+			this.run.signal.throwIfAborted();
 			if (!this.#canSplice) return this.#copy(from, left);
 			const moved = splice(from, null, this.#fd, null, left, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 			if (moved > 0) {
@@ -134,13 +136,7 @@ export class ShardWriter {
 
 	/** Resolves when the reader has taken everything that was written; rejects when it ended before. */
 	async drained(): Promise<void> {
-		if (this.kind === 'file') return;
-		const release = this.stop.onFail(() => poller.interrupt(this.#fd));
-		try {
-			await drained(this.shard, this.kind, () => this.stop.check());
-		} finally {
-			release();
-		}
+		if (this.kind !== 'file') await drained(this.shard, this.kind, this.run.signal);
 	}
 
 	/** Starts to write what was gathered; `done` is called if that takes longer. The error goes to the run. */
@@ -152,7 +148,7 @@ export class ShardWriter {
 				this.busy = false;
 				done();
 			})
-			.catch((error) => this.stop.fail(error));
+			.catch((error) => fail(this.run, error));
 	}
 
 	async #flushSlowly(): Promise<void> {
@@ -164,7 +160,7 @@ export class ShardWriter {
 		try {
 			return this.#tryFlush();
 		} catch (error) {
-			this.stop.fail(error);
+			fail(this.run, error);
 			return true;
 		}
 	}
@@ -180,7 +176,7 @@ export class ShardWriter {
 
 	async #writeAll(bytes: Buffer): Promise<void> {
 		for (let at = 0; at < bytes.length; ) {
-			this.stop.check();
+			this.run.signal.throwIfAborted();
 			const written = this.#tryWrite(at ? bytes.subarray(at) : bytes);
 			at += written;
 			if (written === 0) await this.#whenWritable();
@@ -216,19 +212,12 @@ export class ShardWriter {
 	}
 
 	async #whenWritable(): Promise<void> {
-		this.stop.check();
-		const { stallMillis } = this.shard;
-		const timer = stallMillis
-			? setTimeout(() => this.stop.fail(stalled(this.shard)), stallMillis)
-			: undefined;
-		const release = this.stop.onFail(() => poller.interrupt(this.#fd));
-		await poller.until(this.#fd, EPOLLOUT);
-		release();
-		clearTimeout(timer);
-		this.stop.check();
+		const { signal } = this.run;
+		const { deadline } = new StallDetector(this.shard.stallMillis);
+		if (!(await waitFor(this.#fd, EPOLLOUT, { signal, deadline }))) throw stalled(this.shard);
 		if (this.kind !== 'pipe') return;
 		await poller.pause(DRAIN_MICROS);
-		this.stop.check();
+		signal.throwIfAborted();
 	}
 
 	/** What to throw where the reader has ended. */

@@ -31,15 +31,12 @@ interface Opened {
 /** Where a capture writes. */
 export function writeToFds(fds: readonly ShardFd[]): Outgoing {
 	const opened = openAll(fds);
-	let closed = false;
-	const check = () => {
-		if (closed) throw new Error('the shards were closed');
-	};
+	const closing = new AbortController();
 	// Each ends as soon as it is empty: a reader may wait for the end of one before it reads another.
 	const finish = async (one: Opened) => {
 		const { shard, stat } = one;
 		if (stat.isFIFO() || stat.isSocket()) {
-			await drained(shard, stat.isFIFO() ? 'pipe' : 'socket', check);
+			await drained(shard, stat.isFIFO() ? 'pipe' : 'socket', closing.signal);
 		}
 		if (stat.isFile()) await sync(shard);
 		if (stat.isSocket()) shutdown(shard.fd, SHUT_WR);
@@ -52,8 +49,7 @@ export function writeToFds(fds: readonly ShardFd[]): Outgoing {
 			return { silent: true };
 		},
 		async close() {
-			closed = true;
-			for (const { shard } of opened) poller.interrupt(shard.fd);
+			closing.abort(new Error('the shards were closed'));
 			closeAll(opened);
 		},
 	};

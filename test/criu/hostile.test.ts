@@ -5,7 +5,6 @@ import { CriuConnection } from '../../src/criu/connection.js';
 import { close, write } from '../../src/libc/calls.js';
 import { sendFds } from '../../src/libc/message.js';
 import { makePipe } from '../../src/libc/pipes.js';
-import { Stop } from '../../src/runtime/stop.js';
 import { afterwards } from '../support/cleanup.js';
 import { data, file, fileEnd, imageEnd, markersIn, prefixed, streamOf } from '../support/markers.js';
 import { socketPairs } from '../support/socket-pair.js';
@@ -170,7 +169,7 @@ for (const { what, does, stays, said } of cases) {
 		const pair = socketPairs();
 		const before = openDescriptors();
 		const { near, far } = pair();
-		const connection = new CriuConnection(far, new Stop());
+		const connection = new CriuConnection(far, new AbortController().signal);
 		does(near);
 		if (!stays) close(near);
 		assert.match(await talk(connection), said);
@@ -187,7 +186,7 @@ for (const [what, first] of Object.entries({
 })) {
 	alone(`${what}, and then nothing`, async () => {
 		const { near, far } = socketPairs()();
-		const connection = new CriuConnection(far, new Stop(), PATIENCE_MILLIS);
+		const connection = new CriuConnection(far, new AbortController().signal, PATIENCE_MILLIS);
 		say(near, first);
 		assert.match(await talk(connection), /has not finished a message for 0\.1 s/);
 		connection.close();
@@ -197,7 +196,7 @@ for (const [what, first] of Object.entries({
 
 alone('a byte now and then: the whole message has the time of one, not each byte', async () => {
 	const { near, far } = socketPairs()();
-	const connection = new CriuConnection(far, new Stop(), PATIENCE_MILLIS);
+	const connection = new CriuConnection(far, new AbortController().signal, PATIENCE_MILLIS);
 	const message = prefixed(Buffer.concat([Buffer.of(0x0a, 0x80, 0x4e), Buffer.alloc(9984, 'x')]));
 	let at = 0;
 	const dripping = setInterval(() => write(near, message.subarray(at, ++at), 1), PATIENCE_MILLIS / 10);
@@ -211,7 +210,7 @@ alone('a byte now and then: the whole message has the time of one, not each byte
 
 alone('silence between messages is no fault', async () => {
 	const { near, far } = socketPairs()();
-	const connection = new CriuConnection(far, new Stop(), PATIENCE_MILLIS);
+	const connection = new CriuConnection(far, new AbortController().signal, PATIENCE_MILLIS);
 	const talking = talk(connection);
 	for (const name of ['a.img', 'b.img']) {
 		await new Promise((resolve) => setTimeout(resolve, 3 * PATIENCE_MILLIS));

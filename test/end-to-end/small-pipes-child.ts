@@ -5,7 +5,6 @@
 import { sendImage } from '../../src/capture/image-reader.js';
 import { EAGAIN } from '../../src/libc/errno.js';
 import { makePipe, pipeSize } from '../../src/libc/pipes.js';
-import { Stop } from '../../src/runtime/stop.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { ShardBalancer } from '../../src/stream/balancer.js';
 import { load } from '../../src/stream/load.js';
@@ -38,7 +37,7 @@ function useUpPipes(): boolean {
 
 async function roundTrip(by: 'reference' | 'copy'): Promise<boolean> {
 	const bytes = content(1, 300_000);
-	const stop = new Stop();
+	const controller = new AbortController();
 	const shards = [pipe(), pipe()];
 	const shardOf = ({ fd }: { fd: number }) => ({ fd, name: `shard fd ${fd}`, stallMillis: 0 });
 	const log = { info() {} };
@@ -46,15 +45,15 @@ async function roundTrip(by: 'reference' | 'copy'): Promise<boolean> {
 	const loading = load(
 		shards.map(({ readEnd }) => shardOf(readEnd)),
 		store,
-		new Stop(),
+		new AbortController(),
 	);
 	const balance = new ShardBalancer(
 		shards.map(({ writeEnd }) => shardOf(writeEnd)),
-		stop,
+		controller,
 	);
 	const { readEnd, writeEnd } = pipe();
 	const writing = writeEnd.end(bytes);
-	await sendImage({ name: 'pages-1.img', fd: readEnd.fd, by }, balance, stop);
+	await sendImage({ name: 'pages-1.img', fd: readEnd.fd, by }, balance, controller.signal);
 	await writing;
 	await balance.endImage();
 	for (const shard of shards) shard.writeEnd.close();

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { Stop } from '../../src/runtime/stop.js';
+import { fail, unlessAborted } from '../../src/runtime/cancellation.js';
 import { DirectoryStore } from '../../src/stores/directory.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { load } from '../../src/stream/load.js';
@@ -40,13 +40,13 @@ async function loaded(shards: Buffer[], store: HeldStore | DirectoryStore): Prom
 		writeEnd.end(bytes).catch(() => writeEnd.close());
 		return readEnd;
 	});
-	const stop = new Stop();
+	const controller = new AbortController();
 	const inputs = ends.map(({ fd }, i) => ({ fd, name: `shard ${i}`, stallMillis: 0 }));
 	try {
-		await Promise.race([load(inputs, store, stop), stop.failed]);
+		await unlessAborted(controller.signal, load(inputs, store, controller));
 		return true;
 	} catch (error) {
-		stop.fail(error);
+		fail(controller, error);
 		isRefusal(error);
 		return undefined;
 	} finally {

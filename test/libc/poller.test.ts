@@ -2,6 +2,7 @@
 import { close } from '../../src/libc/calls.js';
 import { makePipe } from '../../src/libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
+import { waitFor } from '../../src/libc/wait.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('the poll set');
@@ -14,20 +15,20 @@ function ends(): { readEnd: number; writeEnd: number } {
 
 test('numbers that others closed become timers', async () => {
 	const pipes = Array.from({ length: 8 }, ends);
-	for (const { writeEnd } of pipes) await poller.until(writeEnd, EPOLLOUT);
+	for (const { writeEnd } of pipes) await waitFor(writeEnd, EPOLLOUT);
 	for (const { readEnd, writeEnd } of pipes) for (const fd of [readEnd, writeEnd]) close(fd);
 	await Promise.all(Array.from({ length: 24 }, () => poller.pause(100)));
 });
 
 test('numbers that others closed become pipes', async () => {
 	const first = ends();
-	await poller.until(first.writeEnd, EPOLLOUT);
+	await waitFor(first.writeEnd, EPOLLOUT);
 	close(first.writeEnd);
 	close(first.readEnd);
 	const second = ends();
-	await poller.until(second.writeEnd, EPOLLOUT);
+	await waitFor(second.writeEnd, EPOLLOUT);
 	poller.close(second.writeEnd);
-	await poller.until(second.readEnd, EPOLLIN);
+	await waitFor(second.readEnd, EPOLLIN);
 	poller.close(second.readEnd);
 });
 

@@ -3,7 +3,8 @@
 import { createServer } from 'node:net';
 import { buffer, read, write } from '../../src/libc/calls.js';
 import { callError, EAGAIN, EINTR } from '../../src/libc/errno.js';
-import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
+import { EPOLLIN, EPOLLOUT } from '../../src/libc/poller.js';
+import { waitFor } from '../../src/libc/wait.js';
 import { checkOptions } from '../../src/options/check.js';
 import type { Command } from '../../src/options/definitions.js';
 import { type Options, readOptions } from '../../src/options/resolve.js';
@@ -40,7 +41,7 @@ export async function linkOf(command: Command, given: Record<string, unknown>): 
 export async function writeAll({ fd, name }: Shard, bytes: Buffer): Promise<void> {
 	for (let at = 0; at < bytes.length; ) {
 		const count = write(fd, bytes.subarray(at), Math.min(1 << 20, bytes.length - at));
-		if (count === -EAGAIN) await poller.until(fd, EPOLLOUT);
+		if (count === -EAGAIN) await waitFor(fd, EPOLLOUT);
 		else if (count > 0) at += count;
 		else if (count !== -EINTR) throw callError(`cannot write to ${name}`, count);
 	}
@@ -52,7 +53,7 @@ export async function readAll({ fd, name }: Shard): Promise<Buffer> {
 	const memory = buffer(1 << 20);
 	for (;;) {
 		const count = read(fd, memory, memory.length);
-		if (count === -EAGAIN) await poller.until(fd, EPOLLIN);
+		if (count === -EAGAIN) await waitFor(fd, EPOLLIN);
 		else if (count === 0) return Buffer.concat(parts);
 		else if (count > 0) parts.push(Buffer.from(memory.subarray(0, count)));
 		else if (count !== -EINTR) throw callError(`cannot read ${name}`, count);

@@ -3,7 +3,6 @@ import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'nod
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { sendImage } from '../../src/capture/image-reader.js';
-import { Stop } from '../../src/runtime/stop.js';
 import { ShardBalancer } from '../../src/stream/balancer.js';
 import { load } from '../../src/stream/load.js';
 import { afterwards } from '../support/cleanup.js';
@@ -55,10 +54,10 @@ function sparse(start: Uint8Array, bytes: number): string {
 const shard = (fd: number) => ({ fd, name: `shard fd ${fd}`, stallMillis: 0 });
 
 test('a file into a shard that is a file', async () => {
-	const stop = new Stop();
+	const controller = new AbortController();
 	const source = { name: 'ext', fd: opened(sparse(Buffer.alloc(0), WRITTEN), 'r'), by: 'copy' as const };
-	const balance = new ShardBalancer([shard(opened(join(temporaryFolder(), 'shard'), 'w'))], stop);
-	assert.ok((await turnsDuring(() => sendImage(source, balance, stop))) > 1);
+	const balance = new ShardBalancer([shard(opened(join(temporaryFolder(), 'shard'), 'w'))], controller);
+	assert.ok((await turnsDuring(() => sendImage(source, balance, controller.signal))) > 1);
 });
 
 test('a shard that is a file', async () => {
@@ -72,7 +71,7 @@ test('a shard that is a file', async () => {
 	};
 	const turns = await turnsDuring(async () => {
 		try {
-			await load([shard(fd)], { create: () => nowhere, patch() {} }, new Stop());
+			await load([shard(fd)], { create: () => nowhere, patch() {} }, new AbortController());
 		} catch (error) {
 			assert.match((error as Error).message, /ends before the image does/);
 		}

@@ -4,7 +4,6 @@ import * as assert from 'uvu/assert';
 import { capture } from '../../src/capture/capture.js';
 import { ListeningSocket } from '../../src/criu/socket.js';
 import { serve } from '../../src/restore/serve.js';
-import { Stop } from '../../src/runtime/stop.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { load } from '../../src/stream/load.js';
 import { mark, unwind } from '../support/cleanup.js';
@@ -37,11 +36,11 @@ async function round(references: boolean, shards: number, breakOff: boolean): Pr
 	const shardOf = ({ fd }: { fd: number }, i: number) => ({ fd, name: `shard ${i}`, stallMillis: 0 });
 	const log = { info() {} };
 	const store = new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, log });
-	const stop = new Stop();
+	const controller = new AbortController();
 	const loading = load(
 		pipes.map(({ readEnd }, i) => shardOf(readEnd, i)),
 		store,
-		stop,
+		controller,
 	).catch((error) => error);
 	const capturing = capture({
 		criu: dumpSocket,

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ListeningSocket } from '../../src/criu/socket.js';
 import { serve } from '../../src/restore/serve.js';
-import { Stop } from '../../src/runtime/stop.js';
 import { DirectoryStore } from '../../src/stores/directory.js';
 import { ExtWriter } from '../../src/stores/ext.js';
 import { HeldStore } from '../../src/stores/held.js';
@@ -86,7 +85,7 @@ export function ext(): Filled {
 			create(name) {
 				const { readEnd, writeEnd } = pipe();
 				reads.set(name, readEnd.all());
-				return new ExtWriter(name, writeEnd.handOver(), new Stop());
+				return new ExtWriter(name, writeEnd.handOver(), new AbortController().signal);
 			},
 		},
 		said: [],

@@ -3,7 +3,6 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
-import { Stop } from '../../src/runtime/stop.js';
 import { DirectoryStore } from '../../src/stores/directory.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { load } from '../../src/stream/load.js';
@@ -24,7 +23,7 @@ async function loadLate(bytes: number, store: HeldStore | DirectoryStore): Promi
 	const { readEnd, writeEnd } = pipe();
 	const bodyOf = content(bytes, bytes);
 	const shard = { fd: readEnd.fd, name: 'the shard', stallMillis: 0 };
-	const loading = load([shard], store, new Stop());
+	const loading = load([shard], store, new AbortController());
 	const failed = loading.catch((error) => error);
 	const stream = streamOf(file('late.img'), data(bodyOf), fileEnd(), imageEnd());
 	const payloadAt = stream.indexOf(bodyOf);

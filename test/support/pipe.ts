@@ -4,6 +4,7 @@ import { F_GETFL, O_NONBLOCK } from '../../src/libc/constants.js';
 import { callError, EAGAIN, EINTR, throwIfError } from '../../src/libc/errno.js';
 import { bytesWaiting, makePipe, restoreFlags } from '../../src/libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
+import { waitFor } from '../../src/libc/wait.js';
 import { afterwards } from './cleanup.js';
 
 const CHUNK = 1 << 20;
@@ -45,14 +46,14 @@ export class WriteEnd extends End {
 		for (let at = 0; at < bytes.length; ) {
 			const wrote = libcWrite(this.fd, at ? bytes.subarray(at) : bytes, bytes.length - at);
 			if (wrote > 0) at += wrote;
-			else if (wrote === -EAGAIN) await poller.until(this.fd, EPOLLOUT);
+			else if (wrote === -EAGAIN) await waitFor(this.fd, EPOLLOUT);
 			else if (wrote !== -EINTR) throw callError(`cannot write to fd ${this.fd}`, wrote);
 		}
 	}
 
 	/** Resolves when there is room, or nobody reads any more. */
 	async writable(): Promise<void> {
-		await poller.until(this.fd, EPOLLOUT);
+		await waitFor(this.fd, EPOLLOUT);
 	}
 
 	/** {@link write}, then {@link close}. */
@@ -70,14 +71,14 @@ export class ReadEnd extends End {
 			const got = libcRead(this.fd, chunk, Math.min(most, CHUNK));
 			if (got > 0) return Buffer.from(chunk.subarray(0, got));
 			if (got === 0) return undefined;
-			if (got === -EAGAIN) await poller.until(this.fd, EPOLLIN);
+			if (got === -EAGAIN) await waitFor(this.fd, EPOLLIN);
 			else if (got !== -EINTR) throw callError(`cannot read from fd ${this.fd}`, got);
 		}
 	}
 
 	/** Resolves when there is something to read, or the end. */
 	async readable(): Promise<void> {
-		if (bytesWaiting(this.fd) === 0) await poller.until(this.fd, EPOLLIN);
+		if (bytesWaiting(this.fd) === 0) await waitFor(this.fd, EPOLLIN);
 	}
 
 	/** Exactly `bytes` bytes. */

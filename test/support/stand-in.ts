@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { write as libcWrite } from '../../src/libc/calls.js';
 import { callError, EAGAIN, ECONNREFUSED, ENOENT } from '../../src/libc/errno.js';
 import { Receiver, sendFds } from '../../src/libc/message.js';
-import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
+import { EPOLLIN, EPOLLOUT } from '../../src/libc/poller.js';
+import { waitFor } from '../../src/libc/wait.js';
 import { connectUnix } from '../../src/net/unix-socket.js';
 import { End, pipe, type ReadEnd, type WriteEnd } from './pipe.js';
 import type { Streamer } from './streamer.js';
@@ -56,7 +57,7 @@ class Connection extends End {
 		for (let at = 0; at < bytes.length; ) {
 			const sent = libcWrite(this.fd, bytes.subarray(at), bytes.length - at);
 			if (sent >= 0) at += sent;
-			else if (sent === -EAGAIN) await poller.until(this.fd, EPOLLOUT);
+			else if (sent === -EAGAIN) await waitFor(this.fd, EPOLLOUT);
 			else throw callError('the streamer took no request', sent);
 		}
 	}
@@ -71,7 +72,7 @@ class Connection extends End {
 			);
 			if (sent === 1) break;
 			if (sent !== -EAGAIN) throw callError('the streamer took no pipe', sent);
-			await poller.until(this.fd, EPOLLOUT);
+			await waitFor(this.fd, EPOLLOUT);
 		}
 		for (const end of ends) end.close();
 	}
@@ -140,7 +141,7 @@ export class StandInRestore extends Connection {
 		let reply = Buffer.alloc(0);
 		while (reply.length < bytes) {
 			const { bytes: got } = this.#receiver.receive(this.fd);
-			if (got === -EAGAIN) await poller.until(this.fd, EPOLLIN);
+			if (got === -EAGAIN) await waitFor(this.fd, EPOLLIN);
 			else if (got < 0) throw callError('the streamer gave no reply', got);
 			else if (got === 0) throw new Error('the streamer closed the connection');
 			else reply = Buffer.concat([reply, this.#receiver.data.subarray(0, got)]);

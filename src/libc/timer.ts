@@ -1,0 +1,25 @@
+/** A timerfd: libuv's timers count whole milliseconds. */
+import { buffer, timerfdCreate, timerfdSettime } from './calls.js';
+import { CLOCK_MONOTONIC, O_CLOEXEC, O_NONBLOCK } from './constants.js';
+import { throwIfError } from './errno.js';
+
+/** A timer, for the poll set. Setting it clears what it had to say before. */
+export class Timer {
+	readonly fd = throwIfError(timerfdCreate(CLOCK_MONOTONIC, O_NONBLOCK | O_CLOEXEC), 'cannot create a timer');
+	/** struct itimerspec: an interval (none) and the time until it goes off, each as seconds and nanoseconds. */
+	readonly #spec = buffer(32);
+	#resolve: (() => void) | undefined;
+
+	start(micros: number, resolve: () => void): void {
+		this.#resolve = resolve;
+		this.#spec.writeInt32LE(Math.floor(micros / 1e6), 16);
+		this.#spec.writeInt32LE(Math.max(1, Math.floor((micros % 1e6) * 1000)), 24);
+		throwIfError(timerfdSettime(this.fd, 0, this.#spec, null), 'cannot start a timer');
+	}
+
+	ring(): void {
+		const resolve = this.#resolve;
+		this.#resolve = undefined;
+		resolve?.();
+	}
+}
