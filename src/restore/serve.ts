@@ -21,6 +21,8 @@ export interface ServeJob {
 	/** CRIUs connect at once or one after another. */
 	criu: CriuSocket;
 	files: ReadonlyMap<string, HeldFile>;
+	/** Ends the replay as failed, for the signal's reason. */
+	signal?: AbortSignal | undefined;
 	/** Told what a CRIU will probably fail of. */
 	warn?: (message: string) => void;
 }
@@ -31,6 +33,9 @@ const DRAIN_MICROS = 50;
 /** Resolves when the last CRIU has closed its socket, and every pipe that it handed over is served. */
 export async function serve(job: ServeJob): Promise<void> {
 	const stop = new Stop();
+	const abort = () => stop.fail(job.signal?.reason);
+	job.signal?.addEventListener('abort', abort);
+	if (job.signal?.aborted) abort();
 	const clients: Client[] = [];
 	const served: Promise<void>[] = [];
 	try {
@@ -45,6 +50,7 @@ export async function serve(job: ServeJob): Promise<void> {
 		stop.fail(error);
 		throw error;
 	} finally {
+		job.signal?.removeEventListener('abort', abort);
 		await Promise.all(clients.map((client) => client.end()));
 	}
 }
