@@ -1,7 +1,7 @@
 /** Everything around a command that is not the image: its folder, its socket for CRIU, its log, its beginning and end. */
 import { closeSync, openSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { ConnectedSocket, type CriuSocket, ListeningSocket, type OnCriu } from '../criu/socket.js';
+import { resolve } from 'node:path';
+import type { CriuSocket, OnCriu } from '../criu/socket.js';
 import { close, dup2, write } from '../libc/calls.js';
 import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } from '../libc/constants.js';
 import { explained } from '../libc/errno.js';
@@ -13,6 +13,7 @@ import { isStderrLog, type Log, makeLog, stderrIsLog } from '../report/log.js';
 import { removeRegistered } from '../runtime/cleanup.js';
 import { describeError } from '../runtime/errors.js';
 import type { Way } from '../transports/open.js';
+import { openCriuSocket } from './criu-socket.js';
 import { type Detached, detach, READY, takeDetached } from './detach.js';
 import { takeActivation } from './handed-over.js';
 import { writePidfile } from './pidfile.js';
@@ -65,9 +66,7 @@ export async function openSession(options: Options, socketName: string | undefin
 
 		openCriuSocket(onCriu) {
 			const clients = options.criuClients;
-			if (!handedOver) socket = ListeningSocket.at(join(workDir, socketName!), clients, onCriu);
-			else if (handedOver.kind === 'listening') socket = new ListeningSocket(handedOver.fd, clients, onCriu);
-			else socket = new ConnectedSocket(handedOver.fd, onCriu);
+			socket = openCriuSocket({ workDir, socketName: socketName!, handedOver, clients }, onCriu);
 			return socket;
 		},
 

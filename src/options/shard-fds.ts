@@ -34,7 +34,7 @@ export function checkShardFds(options: Options): ShardFd[] {
 		return { fd, name, stallMillis, stat, flags };
 	});
 	refuseSame(shards);
-	if (direction === 'write') refuseProgress(shards, options.progressFd);
+	if (direction === 'write' && options.progressFd !== undefined) refuseProgress(shards, options.progressFd);
 	return shards;
 }
 

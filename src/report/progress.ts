@@ -16,9 +16,12 @@ export interface ProgressEvents {
 
 /** Writes to --progress-fd; a reader that is slow or gone is no error. */
 export class Progress implements ProgressEvents {
-	/** @param done with --display-stats: what is done to a stream ("captured", "received"); false: no statistics */
+	/**
+	 * @param fd undefined: progress is not written
+	 * @param done with --display-stats: what is done to a stream ("captured", "received"); false: no statistics
+	 */
 	constructor(
-		readonly fd: number,
+		readonly fd: number | undefined,
 		readonly done: string | false = false,
 	) {}
 
@@ -40,6 +43,6 @@ export class Progress implements ProgressEvents {
 	}
 
 	#line(text: string): void {
-		linesTo(this.fd).write(`${text}\n`);
+		if (this.fd !== undefined) linesTo(this.fd).write(`${text}\n`);
 	}
 }
