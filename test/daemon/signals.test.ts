@@ -140,11 +140,11 @@ test('an unexpected error is one line and status 1, and leaves nothing', async (
 	const log = fileURLToPath(new URL('../../src/report/log.ts', import.meta.url));
 	for (const how of ['setTimeout(() => { throw error })', 'Promise.reject(error)']) {
 		const code = `import { writeFileSync } from 'node:fs';
-			import { endInOrder, leaves } from ${JSON.stringify(module)};
+			import { installExitHandlers, registerCleanup } from ${JSON.stringify(module)};
 			import { sayLine } from ${JSON.stringify(log)};
-			endInOrder(sayLine);
+			installExitHandlers(sayLine);
 			const path = ${JSON.stringify(join(work, 'leftover'))};
-			leaves(path);
+			registerCleanup(path);
 			writeFileSync(path, '');
 			const error = new Error('something\\nunexpected', { cause: new Error('a cause') });
 			${how};
