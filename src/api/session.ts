@@ -22,6 +22,7 @@ export async function openSession(
 		socketName,
 		activated: undefined,
 		passesOn: false,
+		embedded: true,
 	});
 	const workDir = openWorkDir(options);
 	if (handedOver) setNonBlocking(handedOver.fd);

@@ -1,6 +1,6 @@
 /** The package as a program imports it: from the tarball, by JavaScript and by TypeScript. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
@@ -12,10 +12,16 @@ import { installed, link } from './package.js';
 
 const test = suite('package');
 const root = fileURLToPath(new URL('../..', import.meta.url));
+/** In which the package is installed, for all tests: npm takes its time. */
+let directory: string;
+test.before(() => {
+	directory = installed();
+});
+test.after(() => rmSync(directory, { recursive: true }));
+
 const [example] = readFileSync(join(root, 'docs/api.md'), 'utf8').match(/(?<=```js\n).*?(?=```)/s) ?? [];
 
 test('an import opens nothing, loads no native code, installs no handlers and says nothing', () => {
-	const directory = installed();
 	const program = `
 		import { readdirSync, readFileSync } from 'node:fs';
 		const state = () => ({
@@ -42,7 +48,6 @@ test('an import opens nothing, loads no native code, installs no handlers and sa
 });
 
 test('the example of docs/api.md takes a dump, serves it and unpacks it', async () => {
-	const directory = installed();
 	writeFileSync(join(directory, 'stream.mjs'), example!);
 	const start = (what: string, where: string) =>
 		new Streamer([join(directory, 'stream.mjs'), what, join(directory, where), join(directory, 'image')], {
@@ -74,7 +79,6 @@ test('the example of docs/api.md takes a dump, serves it and unpacks it', async 
 });
 
 test('types fit a program, and refuse what makes no sense', () => {
-	const directory = installed();
 	link(join(directory, 'node_modules'), '@types/node');
 	// @types/node has it as a dependency.
 	link(join(directory, 'node_modules'), 'undici-types');

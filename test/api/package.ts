@@ -1,17 +1,17 @@
 /** The package as a program has it: unpacked from the tarball that npm makes, beside its dependencies. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { temporaryFolder } from '../support/temporary.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 /** Of a command that should take a second or two. */
 const TIMEOUT_MILLIS = 120_000;
 
-/** A directory in which a program can import the package. npm would ask the registry for the dependencies, so they are linked. */
+/** A new directory in which a program can import the package; the caller removes it. npm would ask the registry for the dependencies, so they are linked. */
 export function installed(): string {
-	const directory = temporaryFolder();
+	const directory = mkdtempSync(join(tmpdir(), 'criu-streamer-test-'));
 	const modules = join(directory, 'node_modules');
 	const target = join(modules, 'criu-pipe-streamer');
 	mkdirSync(target, { recursive: true });
