@@ -15,6 +15,7 @@ import {
 } from '../peer/handshake.js';
 import { link } from '../proto/messages.js';
 import { describeError } from '../runtime/errors.js';
+import { StreamError } from '../runtime/stream-error.js';
 import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
 import type { PeerConnection } from './connection.js';
 
@@ -137,7 +138,8 @@ class Sender implements Outgoing {
 			await sleep(GRACE_MILLIS);
 		}
 		const seconds = this.#stallMillis / 1000;
-		this.#failure ??= new Error(
+		this.#failure ??= new StreamError(
+			'STALLED',
 			`the receiver at ${this.#wires[0]!.name} was silent for ${seconds} s when it had to say that it has the image ` +
 				'(--stall-timeout)',
 		);

@@ -13,6 +13,7 @@ import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import { askedAgain } from '../restore/preadv.js';
 import { Stop } from '../runtime/stop.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { Cursor } from '../stores/cursor.js';
 import type { HeldFile, LargeFile } from '../stores/held.js';
@@ -94,7 +95,7 @@ class Client {
 	#open(file: LargeFile): Cursor {
 		const again = this.#opened.has(file.name) ? askedAgain(file.name) : undefined;
 		this.#opened.add(file.name);
-		if (again && !file.room.options.keep) throw new Error(again);
+		if (again && !file.room.options.keep) throw new StreamError('ASKED_TWICE', again);
 		if (again) this.warn?.(again);
 		return file.open();
 	}

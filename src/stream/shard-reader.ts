@@ -12,6 +12,7 @@ import { enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLIN, poller } from '../libc/poller.js';
 import { PREFIX_BYTES } from '../net/frame.js';
 import type { Stop } from '../runtime/stop.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { MAX_MESSAGE_BYTES } from './limits.js';
 import { decodeMarker, type Marker } from './marker.js';
 import type { Shard } from './shard.js';
@@ -239,7 +240,8 @@ export class ShardReader {
 }
 
 function silent({ name, stallMillis }: Shard): Error {
-	return new Error(
+	return new StreamError(
+		'STALLED',
 		`the sender of ${name} has sent nothing for ${stallMillis / 1000} s: ` +
 			'look whether it still runs, or allow more with --stall-timeout',
 	);

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { capture, extract, type ProgressEvent, StreamError, serve } from '../../src/index.js';
+import { content } from '../support/content.js';
 import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { pipe } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
@@ -148,9 +149,35 @@ test('a stream that is cut fails with a code, and gives no file its name', async
 	writeEnd.close();
 	const error = (await failed) as StreamError;
 	assert.instance(error, StreamError);
-	assert.is(error.code, 'FAILED');
+	assert.is(error.code, 'STREAM_INCOMPLETE');
 	assert.match(error.message, /^the stream ends before the image does/);
 	assert.equal(namesIn(imagesDir), []);
+});
+
+test('a dump that ends early, and an image that does not fit, have codes of their own', async () => {
+	const [dumpDirectory, workDir] = [temporaryFolder(), temporaryFolder()];
+	const first = pipe();
+	const cut = failureOf(capture({ workDir: dumpDirectory, shardFds: [first.writeEnd.handOver()] }));
+	const dump = await StandInDump.connect(dumpDirectory);
+	await dump.put('core-1.img', 'core');
+	dump.close();
+	const incomplete = (await cut) as StreamError;
+	assert.is(incomplete.code, 'DUMP_INCOMPLETE');
+	assert.match(incomplete.message, /; allowIncomplete takes such a stream for whole/);
+
+	const second = pipe();
+	const shardFds = [second.readEnd.handOver()];
+	const full = failureOf(serve({ workDir, shardFds, memoryLimit: 100_000 }));
+	const captured = capture({ workDir: dumpDirectory, shardFds: [second.writeEnd.handOver()] }).catch(
+		() => {},
+	);
+	const large = await StandInDump.connect(dumpDirectory);
+	await large.put('pages-1.img', content(1, 300_000)).catch(() => {});
+	large.close();
+	const short = (await full) as StreamError;
+	assert.is(short.code, 'MEMORY_SHORT');
+	assert.match(short.message, /100000 bytes of memoryLimit; let the rest go to a disk with spool DIR/);
+	await captured;
 });
 
 test('what a program throws in its listeners does not end a dump', async () => {

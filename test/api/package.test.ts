@@ -75,7 +75,10 @@ test('the example of docs/api.md takes a dump, serves it and unpacks it', async 
 	assert.ok(readFileSync(join(directory, 'files/pages-1.img')).equals(pages));
 
 	const again = start('extract', 'files');
-	assert.match(await again.ends(1), /^FAILED: .*inventory\.img exists|^FAILED: .*pages-1\.img exists/);
+	assert.match(
+		await again.ends(1),
+		/^FILE_EXISTS: .*\.img exists: choose an empty imagesDir, or say overwrite/,
+	);
 });
 
 test('types fit a program, and refuse what makes no sense', () => {
