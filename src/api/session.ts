@@ -5,9 +5,11 @@ import { openCriuSocket } from '../daemon/criu-socket.js';
 import type { Session } from '../daemon/session.js';
 import { openWorkDir } from '../daemon/work-dir.js';
 import { setNonBlocking } from '../libc/pipes.js';
-import { checkOptions } from '../options/check.js';
+import { type Checked, checkOptions } from '../options/check.js';
 import type { Options } from '../options/resolve.js';
 import type { ProgressEvents } from '../report/progress.js';
+import { codeOf, describeError, UsageError } from '../runtime/errors.js';
+import { GivenFds } from './given-fds.js';
 import { withFieldNames } from './options.js';
 import type { Common, Logger, ProgressEvent } from './types.js';
 
@@ -17,27 +19,30 @@ export async function openSession(
 	socketName: string | undefined,
 	{ log = {}, signal, onProgress }: Common,
 ): Promise<Session> {
-	signal?.throwIfAborted();
-	const { way, handedOver } = await checkOptions(options, {
-		socketName,
-		activated: undefined,
-		passesOn: false,
-		embedded: true,
-	});
+	const given = new GivenFds(options);
+	const { way, handedOver } = await check(options, socketName, given);
 	const workDir = openWorkDir(options);
 	if (handedOver) setNonBlocking(handedOver.fd);
 	let socket: CriuSocket | undefined;
 	let isReady = false;
 	return {
 		workDir,
-		way,
+		get way() {
+			signal?.throwIfAborted();
+			given.streamTaken();
+			return way;
+		},
 		log: { error: to(log, 'error'), warn: to(log, 'warn'), info: to(log, 'info'), debug: to(log, 'debug') },
 		...(signal && { signal }),
 		openCriuSocket(onCriu) {
 			socket = openCriuSocket(
 				{ workDir, socketName: socketName!, handedOver, clients: options.criuClients },
-				onCriu,
+				(pid) => {
+					given.criuTaken();
+					onCriu(pid);
+				},
 			);
+			if (handedOver?.kind === 'listening') given.criuTaken();
 			return socket;
 		},
 		async ready() {
@@ -46,8 +51,20 @@ export async function openSession(
 		},
 		async close() {
 			socket?.close();
+			given.close();
 		},
 	};
+}
+
+/** Whatever the checks find, nothing has been made yet: so it is the options that do not fit, unless a socket is in use. */
+async function check(options: Options, socketName: string | undefined, given: GivenFds): Promise<Checked> {
+	const start = { socketName, activated: undefined, passesOn: false, embedded: true };
+	try {
+		return await checkOptions(options, start);
+	} catch (error) {
+		if (codeOf(error) === 'SOCKET_IN_USE') given.close();
+		throw codeOf(error) === 'FAILED' ? new UsageError(describeError(error)) : error;
+	}
 }
 
 /** The events that a program hears of. */

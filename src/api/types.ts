@@ -53,7 +53,8 @@ export interface Logger {
 export type ProgressEvent = 'ready' | 'socket-init' | 'checkpoint-start';
 
 export interface Common {
-	/** Files that become part of the image, or leave it as they come: descriptors by name. Owned as {@link Descriptors.shardFds}. */
+	/** Files that become part of the image, or leave it as they come: descriptors by name. A capture reads copies of them; otherwise they are
+	 * owned as {@link Descriptors.shardFds}. */
 	extFileFds?: Readonly<Record<string, number>>;
 	/** Seconds of the other side's silence that count as its end; 0: never. By default 60 for sockets, 0 for pipes. */
 	stallTimeout?: number;

@@ -25,15 +25,19 @@ export interface Reception {
 /** Opens the stream, reads it to its end, and tells the sender. Rejects, and tells that too, where any of it fails. */
 export function receive({ session, extFiles, store, opened, stored }: Reception): Promise<StreamSummary> {
 	return withCleanup(async (cleanup) => {
-		const { signal } = session;
-		const incoming = await openIncoming(session.way, {
+		const { signal, way } = session;
+		const stop = new Stop();
+		const corrected = withCorrections(store);
+		const routed = withExtFiles(corrected.store, extFiles, stop);
+		cleanup.defer((failure) => failure && routed.close());
+
+		const incoming = await openIncoming(way, {
 			warn: session.log.warn,
 			listening: () => session.ready(),
 			signal,
 		});
 		cleanup.defer((failure) => failure && incoming.close(asError(failure)));
 
-		const stop = new Stop();
 		const abort = () => stop.fail(signal?.reason);
 		signal?.addEventListener('abort', abort);
 		if (signal?.aborted) abort();
@@ -43,8 +47,6 @@ export function receive({ session, extFiles, store, opened, stored }: Reception)
 		});
 
 		await opened?.();
-		const corrected = withCorrections(store);
-		const routed = withExtFiles(corrected.store, extFiles, stop);
 		const summary = await Promise.race([load(incoming.shards, routed.store, stop), stop.failed]);
 		routed.checkAllCame();
 		corrected.apply();

@@ -142,6 +142,42 @@ test('what is wrong with the options is said of the field, with a code', async (
 	}
 });
 
+test('descriptors that a call was given are closed where it fails, unless its options are wrong', async () => {
+	const before = await descriptorsAtFirst();
+	const workDir = temporaryFolder();
+	const controller = new AbortController();
+	const busy = failureOf(
+		capture({ workDir, shardFds: [pipe().writeEnd.handOver()], signal: controller.signal }),
+	);
+	await until('the socket', () => existsSync(join(workDir, 'streamer-capture.sock')));
+	const during = openDescriptors();
+
+	const { readEnd, writeEnd } = pipe();
+	const second = (await failureOf(capture({ workDir, shardFds: [writeEnd.fd] }))) as StreamError;
+	assert.is(second.code, 'SOCKET_IN_USE', second.message);
+	writeEnd.handOver();
+	assert.equal(await readEnd.all(), Buffer.alloc(0));
+	assert.is(openDescriptors(), during);
+
+	const file = pipe();
+	const stream = pipe();
+	stream.writeEnd.close();
+	const options = { extFileFds: { absent: file.writeEnd.handOver() }, shardFds: [stream.readEnd.handOver()] };
+	await failureOf(extract({ ...options, imagesDir: join(workDir, 'files') }));
+	assert.equal(await file.readEnd.all(), Buffer.alloc(0));
+
+	const kept = pipe();
+	const criuFd = 1000;
+	const wrongs = (await failureOf(serve({ workDir, shardFds: [kept.readEnd.fd], criuFd }))) as StreamError;
+	assert.is(wrongs.code, 'USAGE', wrongs.message);
+	kept.writeEnd.close();
+	assert.equal(await kept.readEnd.all(), Buffer.alloc(0));
+
+	controller.abort();
+	await busy;
+	await until('the descriptors to be closed', () => openDescriptors() <= before + 1);
+});
+
 test('a stream that is cut fails with a code, and gives no file its name', async () => {
 	const imagesDir = join(temporaryFolder(), 'files');
 	const { readEnd, writeEnd } = pipe();
