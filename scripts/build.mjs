@@ -1,8 +1,9 @@
 // Makes dist/ from src/: the code of proto/ first, then a bundle per bin. A bundle starts in two thirds of the time of
 // a tree of modules, and what starts a streamer late keeps an application frozen.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -35,8 +36,17 @@ export function generate() {
 /** dist/, made new. */
 export async function bundle() {
 	rmSync('dist', { recursive: true, force: true });
+	await bundleOf(['src/bin.ts', 'src/hook.ts']);
+	// What is imported by a call must not be loaded before it: koffi, the poll set and its descriptor are in a file of their own.
+	await bundleOf(['src/index.ts'], { splitting: true, chunkNames: 'api/[name]-[hash]' });
+	await declare('src/index.ts');
+	for (const file of ['bin', 'hook']) chmodSync(`dist/${file}.js`, 0o755);
+}
+
+async function bundleOf(entryPoints, options) {
 	await build({
-		entryPoints: ['src/bin.ts', 'src/hook.ts'],
+		...options,
+		entryPoints,
 		outdir: 'dist',
 		bundle: true,
 		format: 'esm',
@@ -51,7 +61,30 @@ export async function bundle() {
 		},
 		logLevel: 'warning',
 	});
-	for (const file of ['bin', 'hook']) chmodSync(`dist/${file}.js`, 0o755);
+}
+
+/** The types of `entry` in dist/, with those that they name: all that is exported there has its type written out. */
+async function declare(entry) {
+	const { default: ts } = await import('typescript');
+	const compilerOptions = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.NodeNext };
+	const done = new Set();
+	const todo = [entry];
+	for (let file = todo.pop(); file; file = todo.pop()) {
+		if (done.has(file)) continue;
+		done.add(file);
+		const { outputText, diagnostics } = ts.transpileDeclaration(readFileSync(file, 'utf8'), {
+			fileName: file,
+			compilerOptions,
+			reportDiagnostics: true,
+		});
+		if (diagnostics?.length)
+			throw new Error(`${file}: ${ts.flattenDiagnosticMessageText(diagnostics[0].messageText, ' ')}`);
+		const to = file.replace(/^src/, 'dist').replace(/\.ts$/, '.d.ts');
+		mkdirSync(dirname(to), { recursive: true });
+		writeFileSync(to, outputText);
+		for (const [, name] of outputText.matchAll(/from '(\.[^']+)\.js'/g))
+			todo.push(join(dirname(file), `${name}.ts`));
+	}
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

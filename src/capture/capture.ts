@@ -15,6 +15,7 @@ import { poller } from '../libc/poller.js';
 import { peerOf } from '../net/unix-socket.js';
 import type { Log } from '../report/log.js';
 import { fail, failWith, unlessAborted } from '../runtime/cancellation.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { ShardBalancer } from '../stream/balancer.js';
 import { CORRECTIONS } from '../stream/corrections.js';
 import type { ExtFile } from '../stream/ext-file.js';
@@ -172,7 +173,8 @@ class Run {
 
 	#cutShort(): Error {
 		const last = this.#latest === undefined ? 'before the first file' : `after ${quoteName(this.#latest)}`;
-		return new Error(
+		return new StreamError(
+			'DUMP_INCOMPLETE',
 			`CRIU closed its socket ${last}, without ${LAST_IMAGE}: the dump failed, and so does the stream ` +
 				'(the reason is in CRIU’s log; --allow-incomplete takes such a stream for whole)',
 		);
@@ -212,7 +214,8 @@ class Run {
 			reading.then((full) => {
 				// A CRIU that was killed leaves it so, and nothing else is missing.
 				if (source.name === LAST_IMAGE && !full && !this.job.allowIncomplete)
-					throw new Error(
+					throw new StreamError(
+						'DUMP_INCOMPLETE',
 						`CRIU ended before it wrote ${LAST_IMAGE}: the dump failed, and so does the stream`,
 					);
 				this.#open.delete(source.name);

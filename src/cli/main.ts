@@ -2,6 +2,7 @@
 import yargs from 'yargs';
 import { type Command, definitions } from '../options/definitions.js';
 import { type Options, readOptions } from '../options/resolve.js';
+import { writesFiles } from '../options/together.js';
 import { describeError, UsageError } from '../runtime/errors.js';
 import { PROGRAM, version } from '../runtime/version.js';
 
@@ -16,7 +17,8 @@ export async function main(args: string[]): Promise<number> {
 	try {
 		const options = parse(args);
 		if (!options) return 0;
-		const { run } = await load(options.command);
+		const { run } = await load(options);
+		await endInOrder();
 		await run(options);
 		return 0;
 	} catch (error) {
@@ -42,10 +44,17 @@ async function limitHint(): Promise<string> {
 }
 
 /** Only what the command needs: the application waits while modules load. */
-async function load(command: Command): Promise<{ run(options: Options): Promise<void> }> {
-	return command === 'capture'
-		? await import('../commands/capture.js')
-		: await import('../commands/extract.js');
+async function load(options: Options): Promise<{ run(options: Options): Promise<void> }> {
+	if (options.command === 'capture') return await import('../commands/capture.js');
+	if (writesFiles(options)) return await import('../commands/extract.js');
+	return await import('../commands/restore.js');
+}
+
+/** Signals and unexpected errors end this process in order from here on. */
+async function endInOrder(): Promise<void> {
+	const { installExitHandlers } = await import('../runtime/cleanup.js');
+	const { sayLine } = await import('../report/log.js');
+	installExitHandlers(sayLine);
 }
 
 function parse(args: string[]): Options | undefined {

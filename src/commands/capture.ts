@@ -4,13 +4,16 @@ import type { References } from '../capture/page-transfer.js';
 import { serveControl } from '../control/server.js';
 import { type DumpKind, dumpKindOf } from '../criu/dump-kind.js';
 import { CAPTURE_SOCKET } from '../criu/socket.js';
-import { openSession } from '../daemon/session.js';
+import { openSession, type Session } from '../daemon/session.js';
 import { peerOf } from '../net/unix-socket.js';
 import type { Options } from '../options/resolve.js';
 import type { Log } from '../report/log.js';
-import { Progress } from '../report/progress.js';
-import { displayStats } from '../report/stats.js';
+import { Progress, type ProgressEvents } from '../report/progress.js';
+import { unlessAborted } from '../runtime/cancellation.js';
+import { withCleanup } from '../runtime/cleanup-stack.js';
 import { asError, describeError } from '../runtime/errors.js';
+import type { Outgoing } from '../stream/shard.js';
+import type { StreamSummary } from '../stream/summary.js';
 import { openOutgoing } from '../transports/open.js';
 
 /** A dump to a page server beside a stream is what some want, so it is no error. */
@@ -19,69 +22,77 @@ const NO_PAGES =
 	'a restore needs the images of the page server too';
 
 export async function run(options: Options): Promise<void> {
-	const session = await openSession(options, CAPTURE_SOCKET);
-	let failure: unknown;
-	try {
+	await withCleanup(async (cleanup) => {
+		const session = await openSession(options, CAPTURE_SOCKET);
+		cleanup.defer((failure) => session.close(failure));
+		await captureImage(
+			options,
+			session,
+			new Progress(options.progressFd, options.displayStats && 'captured'),
+		);
+	});
+}
+
+/** Takes one dump. Resolves when the stream is delivered, and CRIU with its action scripts has no more to ask. */
+export function captureImage(
+	options: Options,
+	session: Session,
+	progress: ProgressEvents,
+): Promise<StreamSummary> {
+	return withCleanup(async (cleanup) => {
 		const control = serveControl(session.workDir, 'capture');
-		try {
-			const outgoing = await openOutgoing(session.way, {
-				warn: session.log.warn,
-				listening: () => session.ready(),
-			});
-			const progress = new Progress(options.progressFd);
+		cleanup.defer(() => control.close());
+		cleanup.defer((failure) => failure && control.fail(describeError(failure)));
+
+		const outgoing = await openOutgoing(session.way, {
+			warn: session.log.warn,
+			listening: () => session.ready(),
+			signal: session.signal,
+		});
+		cleanup.defer(async (failure) => {
+			if (!failure) return;
+			control.fail(describeError(failure));
+			await outgoing.close(asError(failure));
+		});
+
+		const signal = session.signal ? AbortSignal.any([control.givenUp, session.signal]) : control.givenUp;
+		return await orFarEndsWords(outgoing, async () => {
 			let scriptMayAsk = true;
-			try {
-				const criu = session.openCriuSocket((pid) => control.connected(pid));
-				control.criuSocketReady();
-				await session.ready();
-				progress.socketInit();
-				const { summary, criuClosed } = await capture({
-					criu,
-					shards: outgoing.shards,
-					extFiles: options.extFiles,
-					plan: (fd) => {
-						const { pid } = peerOf(fd);
-						const kind = dumpKindOf(pid);
-						scriptMayAsk = kind.script;
-						if (kind.pageServer) session.log.warn(NO_PAGES);
-						const held = control.hasScriptOf(pid);
-						return {
-							references: references(options.zeroCopy, kind, held, session.log),
-							asked: held && kind.asks ? control.finishedAsked : undefined,
-						};
-					},
-					allowIncomplete: options.allowIncomplete,
-					signal: control.givenUp,
-					log: session.log,
-					onStart: () => progress.checkpointStart(),
-				});
-				const { silent } = await orGivenUp(outgoing.received(), control.givenUp);
-				session.log.info(silent ? 'every byte is out' : 'the receiver has the whole image');
-				control.finish();
-				progress.transferred(summary);
-				if (options.displayStats) displayStats('captured', summary);
-				if (!scriptMayAsk) return;
-				await control.linger(criuClosed);
-				// What CRIU wanted to send after the end of its image is missing there.
-				await criuClosed;
-			} catch (error) {
-				const cause = (await outgoing.explain?.(asError(error))) ?? error;
-				control.fail(describeError(cause));
-				await outgoing.close(asError(cause));
-				throw cause;
-			}
-		} catch (error) {
-			control.fail(describeError(error));
-			throw error;
-		} finally {
-			await control.close();
-		}
-	} catch (error) {
-		failure = error;
-		throw error;
-	} finally {
-		await session.close(failure);
-	}
+			const criu = session.openCriuSocket((pid) => control.connected(pid));
+			control.criuSocketReady();
+			await session.ready();
+			progress.socketInit();
+			const { summary, criuClosed } = await capture({
+				criu,
+				shards: outgoing.shards,
+				extFiles: options.extFiles,
+				plan: (fd) => {
+					const { pid } = peerOf(fd);
+					const kind = dumpKindOf(pid);
+					scriptMayAsk = kind.script;
+					if (kind.pageServer) session.log.warn(NO_PAGES);
+					const held = control.hasScriptOf(pid);
+					return {
+						references: references(options.zeroCopy, kind, held, session.log),
+						asked: held && kind.asks ? control.finishedAsked : undefined,
+					};
+				},
+				allowIncomplete: options.allowIncomplete,
+				signal,
+				log: session.log,
+				onStart: () => progress.checkpointStart(),
+			});
+			const { silent } = await unlessAborted(signal, outgoing.received());
+			session.log.info(silent ? 'every byte is out' : 'the receiver has the whole image');
+			control.finish();
+			progress.transferred(summary);
+			if (!scriptMayAsk) return summary;
+			// What CRIU wanted to send after the end of its image is missing there.
+			const end = control.linger(criuClosed).then(() => criuClosed);
+			await (session.signal ? unlessAborted(session.signal, end) : end);
+			return summary;
+		});
+	});
 }
 
 /** How pages leave. `held`: an action script keeps CRIU from ending the application before this capture allows it. */
@@ -98,16 +109,11 @@ function references(mode: Options['zeroCopy'], kind: DumpKind, held: boolean, lo
 	return 'never';
 }
 
-/** The far end's word, unless the action script leaves before it comes. */
-async function orGivenUp<T>(word: Promise<T>, givenUp: AbortSignal): Promise<T> {
-	let leave!: () => void;
-	const left = new Promise<never>((_, reject) => {
-		leave = () => reject(givenUp.reason);
-		givenUp.addEventListener('abort', leave);
-	});
+/** What `work` returns. Where it fails because the far end refused the stream, its reason is thrown in place of ours. */
+async function orFarEndsWords<T>(outgoing: Outgoing, work: () => Promise<T>): Promise<T> {
 	try {
-		return await Promise.race([word, left]);
-	} finally {
-		givenUp.removeEventListener('abort', leave);
+		return await work();
+	} catch (error) {
+		throw (await outgoing.explain?.(asError(error))) ?? error;
 	}
 }

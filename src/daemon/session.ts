@@ -1,7 +1,7 @@
 /** Everything around a command that is not the image: its folder, its socket for CRIU, its log, its beginning and end. */
 import { closeSync, openSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { ConnectedSocket, type CriuSocket, ListeningSocket, type OnCriu } from '../criu/socket.js';
+import { resolve } from 'node:path';
+import type { CriuSocket, OnCriu } from '../criu/socket.js';
 import { close, dup2, write } from '../libc/calls.js';
 import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } from '../libc/constants.js';
 import { explained } from '../libc/errno.js';
@@ -9,10 +9,11 @@ import { setNonBlocking } from '../libc/pipes.js';
 import { checkOptions } from '../options/check.js';
 import type { Options } from '../options/resolve.js';
 import { flushLines, forgetLines, linesTo } from '../report/lines.js';
-import { isStderrLog, type Log, makeLog, sayLine, stderrIsLog } from '../report/log.js';
-import { installExitHandlers, removeRegistered } from '../runtime/cleanup.js';
+import { isStderrLog, type Log, makeLog, stderrIsLog } from '../report/log.js';
+import { removeRegistered } from '../runtime/cleanup.js';
 import { describeError } from '../runtime/errors.js';
 import type { Way } from '../transports/open.js';
+import { openCriuSocket } from './criu-socket.js';
 import { type Detached, detach, READY, takeDetached } from './detach.js';
 import { takeActivation } from './handed-over.js';
 import { writePidfile } from './pidfile.js';
@@ -24,6 +25,8 @@ export interface Session {
 	readonly log: Log;
 	/** How the stream travels, as far as the options and the descriptors tell. */
 	readonly way: Way;
+	/** Ends the command as failed, for the signal's reason. */
+	readonly signal?: AbortSignal;
 	/**
 	 * The socket for CRIU: made in the work dir, or the one that was handed over. CRIU may come as soon as it is there, so for
 	 * a replay it is asked for when the image is here. `onCriu` hears of each CRIU before it is served.
@@ -37,10 +40,9 @@ export interface Session {
 
 /**
  * Begins the command of `options`, whose socket for CRIU is `socketName` in the work dir (undefined: it needs none). With
- * --daemon this returns in the daemon only. Signals and unexpected errors end the process in order from here on.
+ * --daemon this returns in the daemon only.
  */
 export async function openSession(options: Options, socketName: string | undefined): Promise<Session> {
-	installExitHandlers(sayLine);
 	const detached = takeDetached();
 	const activated = detached ? detached.criuFd : takeActivation();
 	const passesOn = options.daemon && !detached;
@@ -64,9 +66,7 @@ export async function openSession(options: Options, socketName: string | undefin
 
 		openCriuSocket(onCriu) {
 			const clients = options.criuClients;
-			if (!handedOver) socket = ListeningSocket.at(join(workDir, socketName!), clients, onCriu);
-			else if (handedOver.kind === 'listening') socket = new ListeningSocket(handedOver.fd, clients, onCriu);
-			else socket = new ConnectedSocket(handedOver.fd, onCriu);
+			socket = openCriuSocket({ workDir, socketName: socketName!, handedOver, clients }, onCriu);
 			return socket;
 		},
 

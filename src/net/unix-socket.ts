@@ -37,6 +37,7 @@ import {
 	explained,
 	throwIfError,
 } from '../libc/errno.js';
+import { StreamError } from '../runtime/stream-error.js';
 
 /** Flags of a listening socket in /proc/net/unix (__SO_ACCEPTCON). */
 const LISTENING = 0x10000;
@@ -157,7 +158,11 @@ export function refuseInUse(path: string, probe: Probe): void {
 		throw new Error(`${path} exists and is not a socket: move it away, or choose another --work-dir`);
 	}
 	const owner = probe === 'connection' ? ownerByConnection(path) : ownerByTable(path);
-	if (owner) throw new Error(`${path} is in use by ${owner}: end it, or choose another --work-dir`);
+	if (owner)
+		throw new StreamError(
+			'SOCKET_IN_USE',
+			`${path} is in use by ${owner}: end it, or choose another --work-dir`,
+		);
 }
 
 function ownerByConnection(path: string): string | undefined {

@@ -28,6 +28,8 @@ export interface Start {
 	activated: number | undefined;
 	/** Another process will do the work, and check once more. */
 	passesOn: boolean;
+	/** The command runs within another program, which may hold the other end of a pipe itself. */
+	embedded?: boolean;
 }
 
 /** Throws UsageError about wrong usage (exit status 2), and other errors about what is wrong with the machine (1). */
@@ -38,7 +40,7 @@ export async function checkOptions(options: Options, start: Start): Promise<Chec
 	const handedOver = checkCriuFd(options, start.activated);
 	const way = overNetwork(options)
 		? { link: await connections(options, start) }
-		: { fds: checkShardFds(options) };
+		: { fds: checkShardFds(options, start.embedded) };
 	checkDirectories(options, start.socketName, handedOver !== undefined);
 	return { way, handedOver };
 }

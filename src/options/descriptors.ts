@@ -19,7 +19,7 @@ import type { Options } from './resolve.js';
 export function descriptorsOf(options: Options): Map<number, string> {
 	const fds = new Map<number, string>();
 	const { shardFds, connect, listen, extFiles, progressFd, statusFd, criuFd } = options;
-	fds.set(progressFd, progressFd === 2 ? 'stderr' : '--progress-fd');
+	if (progressFd !== undefined) fds.set(progressFd, progressFd === 2 ? 'stderr' : '--progress-fd');
 	for (const fd of shardFds ?? []) fds.set(fd, '--shard-fds');
 	for (const { fd } of extFiles) fds.set(fd, '--ext-file-fds');
 	if (statusFd !== undefined) fds.set(statusFd, '--status-fd');
@@ -48,7 +48,8 @@ export function isOpen(fd: number): boolean {
 /** What only watches must be there at the start, though it may go away; what --status-fd names is closed, so it is nothing else. */
 export function checkWatchers(options: Options): void {
 	const { statusFd, progressFd } = options;
-	if (!isOpen(progressFd)) throw new UsageError(`--progress-fd: fd ${progressFd} is not open`);
+	if (progressFd !== undefined && !isOpen(progressFd))
+		throw new UsageError(`--progress-fd: fd ${progressFd} is not open`);
 	if (statusFd === undefined) return;
 	const other = descriptorsOf({ ...options, statusFd: undefined }).get(statusFd);
 	if (other) throw new UsageError(`--status-fd: fd ${statusFd} is used by ${other} already`);

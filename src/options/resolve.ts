@@ -27,7 +27,8 @@ export interface Options {
 	/** Undefined: stdout or stdin, unless {@link connect} or {@link listen} say where. */
 	shardFds: number[] | undefined;
 	extFiles: ExtFile[];
-	progressFd: number;
+	/** Undefined: progress is not written. */
+	progressFd: number | undefined;
 	/** Old port to new port. */
 	tcpListenRemap: Map<number, number>;
 	zeroCopy: 'auto' | 'always' | 'never';
@@ -63,10 +64,17 @@ const MAX_CLIENTS = 1_000_000;
 
 type Raw = Record<string, unknown>;
 
-/** The options of a parsed command line. Throws {@link UsageError} about values that cannot be read. */
-export function readOptions(command: Command, raw: Raw): Options {
-	for (const [name, { only }] of Object.entries(definitions)) {
-		const given = raw[name] !== undefined && raw[name] !== false && raw[name] !== definitions[name]!.default;
+/**
+ * The options of a parsed command line, or of what stands for one: `given` has words by the names of options. Throws
+ * {@link UsageError} about values that cannot be read.
+ */
+export function readOptions(command: Command, given: Raw): Options {
+	const raw = { ...given };
+	for (const [name, { only, choices, default: usual }] of Object.entries(definitions)) {
+		raw[name] ??= usual;
+		const given = raw[name] !== undefined && raw[name] !== false && raw[name] !== usual;
+		if (given && choices && !choices.includes(String(raw[name])))
+			throw new UsageError(`--${name}: ${raw[name]} is not one of ${choices.join(', ')}`);
 		if (only && given && !only.includes(command)) {
 			throw new UsageError(`--${name} is an option of ${only.join(' and ')}, not of ${command}`);
 		}

@@ -23,18 +23,22 @@ const EXAMPLE = {
 	read: 'ssh host criu-image-streamer capture … | criu-image-streamer extract',
 };
 
-/** The descriptors that carry the stream of the command. Throws {@link UsageError} about one that cannot. */
-export function checkShardFds(options: Options): ShardFd[] {
+/**
+ * The descriptors that carry the stream of the command. Throws {@link UsageError} about one that cannot. With `embedded` this
+ * process may have the other end of a pipe too.
+ */
+export function checkShardFds(options: Options, embedded = false): ShardFd[] {
 	const direction = options.command === 'capture' ? 'write' : 'read';
 	const fds = options.shardFds ?? [direction === 'write' ? 1 : 0];
 	const shards = fds.map((fd): ShardFd => {
 		const name = options.shardFds ? `shard fd ${fd}` : direction === 'write' ? 'stdout' : 'stdin';
 		const { stat, flags } = check(fd, name, direction);
+		if (stat.isFIFO() && !embedded) refuseOwnPipe(fd, name, direction, flags);
 		const stallMillis = options.stallTimeout ?? (stat.isSocket() ? SOCKET_STALL_MILLIS : 0);
 		return { fd, name, stallMillis, stat, flags };
 	});
 	refuseSame(shards);
-	if (direction === 'write') refuseProgress(shards, options.progressFd);
+	if (direction === 'write' && options.progressFd !== undefined) refuseProgress(shards, options.progressFd);
 	return shards;
 }
 
@@ -70,7 +74,6 @@ function check(fd: number, name: string, direction: Direction): { stat: Stats; f
 			`is open for ${other} only: ${direction === 'write' ? `${fd}>` : `${fd}<`} opens it rightly`,
 		);
 	}
-	if (stat.isFIFO()) refuseOwnPipe(fd, name, direction, flags);
 	if (stat.isSocket()) checkStreamSocket(fd, refuse);
 	return { stat, flags };
 }

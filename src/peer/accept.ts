@@ -55,15 +55,20 @@ class PeerAcceptor {
 	}
 
 	async run(): Promise<PeerConnections> {
+		const { signal } = this.#settings;
+		const abort = () => this.#fail(signal?.reason);
 		try {
 			for (const address of this.#settings.addresses) this.#listeners.push(await listenAt(address));
 			await this.#settings.listening();
 			return await new Promise<PeerConnections>((resolve, reject) => {
 				this.#finish = resolve;
 				this.#fail = reject;
+				signal?.addEventListener('abort', abort);
+				if (signal?.aborted) abort();
 				for (const listener of this.#listeners) this.#accept(listener).catch(reject);
 			});
 		} finally {
+			signal?.removeEventListener('abort', abort);
 			this.#state = 'over';
 			for (const { wire, unwatch } of this.#held.values()) {
 				unwatch();

@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Address } from '../net/address.js';
 import { dial } from '../net/sockets.js';
+import { unlessAborted } from '../runtime/cancellation.js';
 import type { PeerConnection } from './connection.js';
 import { hello, type LinkSettings, Refusal, readWelcome, STREAM_BYTES } from './handshake.js';
 import { type ConnectionWrapper, wrapPlain } from './wrapper.js';
@@ -50,7 +51,9 @@ export async function connectPeers(settings: LinkSettings): Promise<PeerConnecti
 		connectOne(attempt, settings.addresses[Math.floor(shard / perAddress)]!, shard),
 	);
 	try {
-		const stalls = await Promise.all(tries);
+		const { signal } = settings;
+		const all = Promise.all(tries);
+		const stalls = await (signal ? unlessAborted(signal, all) : all);
 		return { wires: attempt.wires, theirStallMillis: stalls[0]! };
 	} catch (error) {
 		attempt.given = true;

@@ -46,6 +46,8 @@ export interface LinkSettings extends LinkRequest {
 	warn(message: string): void;
 	/** Called, and waited for, when the other side can connect. */
 	listening(): Promise<void>;
+	/** Ends the wait for the other side, with its reason as the error. */
+	signal?: AbortSignal | undefined;
 }
 
 /** The hello of connection `shard`. */

@@ -16,6 +16,7 @@ import {
 import { link } from '../proto/messages.js';
 import { describeError } from '../runtime/errors.js';
 import { StallDetector } from '../runtime/stall.js';
+import { StreamError } from '../runtime/stream-error.js';
 import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
 import type { PeerConnection } from './connection.js';
 
@@ -147,7 +148,8 @@ class Sender implements Outgoing {
 			await sleep(GRACE_MILLIS);
 		}
 		const seconds = millis / 1000;
-		this.#failure ??= new Error(
+		this.#failure ??= new StreamError(
+			'STALLED',
 			`the receiver at ${this.#wires[0]!.name} was silent for ${seconds} s when it had to say that it has the image ` +
 				'(--stall-timeout)',
 		);

@@ -2,28 +2,47 @@
 
 import type { StreamSummary } from '../stream/summary.js';
 import { linesTo } from './lines.js';
+import { displayStats } from './stats.js';
+
+/** What happens on the way of an image. A call never throws, and never waits. */
+export interface ProgressEvents {
+	/** CRIU can connect. */
+	socketInit(): void;
+	/** The application stands still. */
+	checkpointStart(): void;
+	/** What passed through each shard. */
+	transferred(summary: StreamSummary): void;
+}
 
 /** Writes to --progress-fd; a reader that is slow or gone is no error. */
-export class Progress {
-	constructor(readonly fd: number) {}
+export class Progress implements ProgressEvents {
+	/**
+	 * @param fd undefined: progress is not written
+	 * @param done with --display-stats: what is done to a stream ("captured", "received"); false: no statistics
+	 */
+	constructor(
+		readonly fd: number | undefined,
+		readonly done: string | false = false,
+	) {}
 
-	/** CRIU can connect. */
 	socketInit(): void {
 		this.#line('socket-init');
 	}
 
-	/** The application stands still. */
 	checkpointStart(): void {
 		this.#line('checkpoint-start');
 	}
 
-	/** What passed through each shard. */
-	transferred({ shards }: StreamSummary): void {
-		const each = shards.map(({ bytes, millis }) => ({ size: bytes, transfer_duration_millis: millis }));
-		this.#line(JSON.stringify({ shards: each }));
+	transferred(summary: StreamSummary): void {
+		const shards = summary.shards.map(({ bytes, millis }) => ({
+			size: bytes,
+			transfer_duration_millis: millis,
+		}));
+		this.#line(JSON.stringify({ shards }));
+		if (this.done) displayStats(this.done, summary);
 	}
 
 	#line(text: string): void {
-		linesTo(this.fd).write(`${text}\n`);
+		if (this.fd !== undefined) linesTo(this.fd).write(`${text}\n`);
 	}
 }

@@ -13,7 +13,8 @@ import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import { waitFor } from '../libc/wait.js';
 import { askedAgain } from '../restore/preadv.js';
-import { fail, unlessAborted } from '../runtime/cancellation.js';
+import { fail, failWith, unlessAborted } from '../runtime/cancellation.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { Cursor } from '../stores/cursor.js';
 import type { HeldFile, LargeFile } from '../stores/held.js';
@@ -22,6 +23,8 @@ export interface ServeJob {
 	/** CRIUs connect at once or one after another. */
 	criu: CriuSocket;
 	files: ReadonlyMap<string, HeldFile>;
+	/** Ends the replay as failed, for the signal's reason. */
+	signal?: AbortSignal | undefined;
 	/** Told what a CRIU will probably fail of. */
 	warn?: (message: string) => void;
 }
@@ -33,6 +36,7 @@ const DRAIN_MICROS = 50;
 export async function serve(job: ServeJob): Promise<void> {
 	const run = new AbortController();
 	const { signal } = run;
+	const release = job.signal && failWith(run, job.signal);
 	const clients: Client[] = [];
 	const served: Promise<void>[] = [];
 	try {
@@ -47,6 +51,7 @@ export async function serve(job: ServeJob): Promise<void> {
 		fail(run, error);
 		throw error;
 	} finally {
+		release?.();
 		await Promise.all(clients.map((client) => client.end()));
 	}
 }
@@ -90,7 +95,7 @@ class Client {
 	#open(file: LargeFile): Cursor {
 		const again = this.#opened.has(file.name) ? askedAgain(file.name) : undefined;
 		this.#opened.add(file.name);
-		if (again && !file.room.options.keep) throw new Error(again);
+		if (again && !file.room.options.keep) throw new StreamError('ASKED_TWICE', again);
 		if (again) this.warn?.(again);
 		return file.open();
 	}

@@ -1,8 +1,19 @@
 /** Errors as one line for a person: what went wrong, with its causes. */
 import { nodeErrorText } from '../libc/errno.js';
+import { type ErrorCode, StreamError } from './stream-error.js';
 
 /** Wrong usage: exit status 2. */
-export class UsageError extends Error {}
+export class UsageError extends StreamError {
+	constructor(message: string) {
+		super('USAGE', message);
+	}
+}
+
+/** The code of `error`, or of the first of its causes that has one. */
+export function codeOf(error: unknown): ErrorCode {
+	for (let at = error; at instanceof Error; at = at.cause) if (at instanceof StreamError) return at.code;
+	return 'FAILED';
+}
 
 /** The message of `error` and of its causes, on one line. */
 export function describeError(error: unknown): string {

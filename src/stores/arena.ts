@@ -17,6 +17,7 @@ import {
 } from '../libc/constants.js';
 import { errnoText, throwIfError } from '../libc/errno.js';
 import { fileLimitHint } from '../libc/file-limit.js';
+import { StreamError } from '../runtime/stream-error.js';
 
 /** Copied at a time on the way to CRIU. */
 const CHUNK = 256 << 10;
@@ -97,7 +98,8 @@ export class Arena {
 	/** An error about a write that returned `result`: it names what is short, and the cure. */
 	full(result: number): Error {
 		const text = errnoText(result);
-		return new Error(
+		return new StreamError(
+			this.folder === undefined ? 'MEMORY_SHORT' : 'SPOOL_FULL',
 			this.folder === undefined
 				? `cannot keep the image in memory: ${text}; let a part of it go to a disk with --spool DIR`
 				: `cannot keep the image in --spool ${this.folder}: ${text}; make room there, or name another folder`,

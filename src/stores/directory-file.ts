@@ -19,6 +19,7 @@ import {
 } from '../libc/constants.js';
 import { callError, EAGAIN, EEXIST, EINTR, errnoOf, errnoText, explained } from '../libc/errno.js';
 import { registerCleanup, removeRegistered, unregisterCleanup } from '../runtime/cleanup.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { LAST_IMAGE } from '../stream/image-name.js';
 import type { FileWriter } from '../stream/store.js';
 
@@ -120,12 +121,15 @@ export class DirectoryFile implements FileWriter {
 			if (from) registerCleanup(from);
 			const result = linkat(AT_FDCWD, `/proc/self/fd/${this.#fd}`, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
 			if (result === -EEXIST)
-				throw new Error(`${to} was made by somebody else meanwhile: choose an empty --images-dir`);
+				throw new StreamError(
+					'FILE_EXISTS',
+					`${to} was made by somebody else meanwhile: choose an empty --images-dir`,
+				);
 			if (result < 0) throw callError(`cannot name ${to}`, result);
 		}
 		if (from) {
 			if (!overwrite && existsSync(this.#path))
-				throw new Error(`${this.#path} was made by somebody else meanwhile`);
+				throw new StreamError('FILE_EXISTS', `${this.#path} was made by somebody else meanwhile`);
 			explained(`cannot name ${this.#path}`, () => renameSync(from, this.#path));
 			unregisterCleanup(from);
 		}

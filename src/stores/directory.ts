@@ -12,6 +12,7 @@ import { O_DIRECTORY, O_RDONLY } from '../libc/constants.js';
 import { callError, explained } from '../libc/errno.js';
 import { raiseFileLimit } from '../libc/file-limit.js';
 import { makeDirectory } from '../runtime/make-directory.js';
+import { StreamError } from '../runtime/stream-error.js';
 import type { FileWriter, Store } from '../stream/store.js';
 import { DirectoryFile } from './directory-file.js';
 
@@ -40,7 +41,10 @@ export class DirectoryStore implements Store {
 
 	create(name: string): FileWriter {
 		if (!this.overwrite && lstatSync(join(this.folder, name), { throwIfNoEntry: false })) {
-			throw new Error(`${join(this.folder, name)} exists: choose an empty --images-dir, or say --overwrite`);
+			throw new StreamError(
+				'FILE_EXISTS',
+				`${join(this.folder, name)} exists: choose an empty --images-dir, or say --overwrite`,
+			);
 		}
 		const file = new DirectoryFile(this.folder, name, {
 			mayHold: (bytes) => {

@@ -11,6 +11,8 @@ import type { FileWriter, Store } from '../stream/store.js';
 
 export class ExtWriter implements FileWriter {
 	readonly #splices: boolean;
+	/** The descriptor is closed. */
+	ended = false;
 
 	/** Owns `fd`, which is non-blocking or a regular file; its reader sees the end when the file ends. */
 	constructor(
@@ -42,6 +44,7 @@ export class ExtWriter implements FileWriter {
 	}
 
 	end(): void {
+		this.ended = true;
 		poller.close(this.fd);
 		// Others, in this process too, still take these numbers for their stdin and stdout.
 		if (this.fd <= 2) openSync('/dev/null', 'r+');
@@ -79,6 +82,7 @@ function takesSplice(fd: number): boolean {
 /** `store`, but the files named in `extFiles` go to their descriptors. */
 export function withExtFiles(store: Store, extFiles: readonly ExtFile[], signal: AbortSignal) {
 	const names = new Set(extFiles.map(({ name }) => name));
+	const open = new Set<ExtWriter>();
 	const waiting = new Map(extFiles.map(({ name, fd }) => [name, fd]));
 	return {
 		store: {
@@ -94,8 +98,16 @@ export function withExtFiles(store: Store, extFiles: readonly ExtFile[], signal:
 				if (fd === undefined) return store.create(name);
 				waiting.delete(name);
 				setNonBlocking(fd);
-				return new ExtWriter(name, fd, signal);
+				const writer = new ExtWriter(name, fd, signal);
+				open.add(writer);
+				return writer;
 			},
+		},
+		/** Ends what the image did not: their readers see the end, too early. To be called when nothing is written any more. */
+		close(): void {
+			for (const writer of open) if (!writer.ended) writer.end();
+			for (const fd of waiting.values()) poller.close(fd);
+			waiting.clear();
 		},
 		/** Throws where the image has no file of one of the names. */
 		checkAllCame(): void {

@@ -3,6 +3,7 @@
  * again, and large ones in segments (see room.ts), from which CRIU takes the pages themselves.
  */
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { quoteName } from '../stream/image-name.js';
 import type { FileWriter, Store } from '../stream/store.js';
 import { Cursor, type Patch } from './cursor.js';
@@ -169,7 +170,8 @@ export class LargeFile {
 	open(): Cursor {
 		const { keep } = this.room.options;
 		if (this.#opened && !keep) {
-			throw new Error(
+			throw new StreamError(
+				'ASKED_TWICE',
 				`CRIU asked for ${quoteName(this.name)} a second time, and its pages went to CRIU with the first: ` +
 					'--keep holds them',
 			);

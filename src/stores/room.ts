@@ -5,6 +5,7 @@
  */
 import { raiseFileLimit } from '../libc/file-limit.js';
 import type { Log } from '../report/log.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { Arena } from './arena.js';
 import { FileSegment } from './file-segment.js';
 import { FreeMemory } from './free-memory.js';
@@ -80,7 +81,7 @@ export class SegmentAllocator {
 		const full = this.#isFull();
 		if (!full) return false;
 		if (this.options.spool === undefined) {
-			throw new Error(`${full}; let the rest go to a disk with --spool DIR`);
+			throw new StreamError('MEMORY_SHORT', `${full}; let the rest go to a disk with --spool DIR`);
 		}
 		this.options.log.info(`${full}: the rest goes to ${this.options.spool}`);
 		this.#spooling = true;

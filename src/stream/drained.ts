@@ -8,6 +8,7 @@ import { bytesWaiting } from '../libc/pipes.js';
 import { EPOLLERR, EPOLLOUT, poller } from '../libc/poller.js';
 import { waitFor } from '../libc/wait.js';
 import { StallDetector } from '../runtime/stall.js';
+import { StreamError } from '../runtime/stream-error.js';
 import type { Shard } from './shard.js';
 
 /** Nothing tells when a pipe becomes empty: looked at often at first, then every 5 ms. */
@@ -46,7 +47,8 @@ export async function drained(shard: Shard, kind: 'pipe' | 'socket', signal: Abo
 
 /** What to say of a reader that takes nothing for longer than it may. */
 export function stalled({ name, stallMillis }: Shard): Error {
-	return new Error(
+	return new StreamError(
+		'STALLED',
 		`the reader of ${name} has taken nothing for ${stallMillis / 1000} s: ` +
 			'look whether it still runs, or allow more with --stall-timeout',
 	);

@@ -5,6 +5,7 @@
 
 import { PAGE } from '../libc/constants.js';
 import { fail } from '../runtime/cancellation.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { Marker } from './marker.js';
 import { MarkerSequencer } from './sequencer.js';
@@ -87,7 +88,10 @@ class Loader {
 			await this.#anyMarker();
 		}
 		if (!this.#order.done) {
-			throw new Error('the stream ends before the image does: its sender failed, or died, or was cut off');
+			throw new StreamError(
+				'STREAM_INCOMPLETE',
+				'the stream ends before the image does: its sender failed, or died, or was cut off',
+			);
 		}
 	}
 
@@ -103,7 +107,8 @@ class Loader {
 
 	/** Every shard has shown its next marker, and none is the one that must come. */
 	#gap(): Error {
-		return new Error(
+		return new StreamError(
+			'STREAM_INCOMPLETE',
 			`marker ${this.#order.next} is missing: a part of the stream was lost, or not all of its shards are here`,
 		);
 	}

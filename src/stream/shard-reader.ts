@@ -13,6 +13,7 @@ import { EPOLLIN } from '../libc/poller.js';
 import { waitFor } from '../libc/wait.js';
 import { PREFIX_BYTES } from '../net/frame.js';
 import { StallDetector } from '../runtime/stall.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { MAX_MESSAGE_BYTES } from './limits.js';
 import { decodeMarker, type Marker } from './marker.js';
 import type { Shard } from './shard.js';
@@ -224,7 +225,8 @@ export class ShardReader {
 }
 
 function silent({ name, stallMillis }: Shard): Error {
-	return new Error(
+	return new StreamError(
+		'STALLED',
 		`the sender of ${name} has sent nothing for ${stallMillis / 1000} s: ` +
 			'look whether it still runs, or allow more with --stall-timeout',
 	);

@@ -1,0 +1,57 @@
+/** The calls of index.ts. This module loads libc and all that a command needs: it is imported when the first call is made. */
+import { captureImage } from '../commands/capture.js';
+import { extractFiles } from '../commands/extract.js';
+import { replayImage } from '../commands/restore.js';
+import { CAPTURE_SOCKET, SERVE_SOCKET } from '../criu/socket.js';
+import type { Session } from '../daemon/session.js';
+import type { Command } from '../options/definitions.js';
+import type { Options } from '../options/resolve.js';
+import type { ProgressEvents } from '../report/progress.js';
+import { withCleanup } from '../runtime/cleanup-stack.js';
+import { codeOf, describeError } from '../runtime/errors.js';
+import { StreamError } from '../runtime/stream-error.js';
+import { optionsOf, withFieldNames } from './options.js';
+import { openSession, progressOf } from './session.js';
+import type { CaptureOptions, Common, ExtractOptions, ServeOptions, Summary } from './types.js';
+
+export function capture(given: CaptureOptions): Promise<Summary> {
+	return call('capture', CAPTURE_SOCKET, given, captureImage);
+}
+
+export function extract(given: ExtractOptions): Promise<Summary> {
+	return call('extract', undefined, given, extractFiles);
+}
+
+export function serve(given: ServeOptions): Promise<Summary> {
+	return call('serve', SERVE_SOCKET, given, replayImage);
+}
+
+type Work = (options: Options, session: Session, progress: ProgressEvents) => Promise<Summary>;
+
+async function call(
+	command: Command,
+	socketName: string | undefined,
+	given: Common,
+	work: Work,
+): Promise<Summary> {
+	try {
+		const options = optionsOf(command, given);
+		return await withCleanup(async (cleanup) => {
+			const session = await openSession(options, socketName, given);
+			cleanup.defer(() => session.close());
+			return await work(options, session, progressOf(given));
+		});
+	} catch (error) {
+		// What else failed then is a consequence.
+		given?.signal?.throwIfAborted();
+		throw asStreamError(error);
+	}
+}
+
+/** `error` and its causes in one message, about fields instead of options. */
+function asStreamError(error: unknown): StreamError {
+	const message = describeError(error);
+	const named = withFieldNames(message);
+	// A cause would name the options once more.
+	return new StreamError(codeOf(error), named, named === message ? { cause: error } : {});
+}

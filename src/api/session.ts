@@ -1,0 +1,88 @@
+/** A command within a program that imports this package: its log, its signal, and no process of its own. */
+
+import type { CriuSocket } from '../criu/socket.js';
+import { openCriuSocket } from '../daemon/criu-socket.js';
+import type { Session } from '../daemon/session.js';
+import { openWorkDir } from '../daemon/work-dir.js';
+import { setNonBlocking } from '../libc/pipes.js';
+import { type Checked, checkOptions } from '../options/check.js';
+import type { Options } from '../options/resolve.js';
+import type { ProgressEvents } from '../report/progress.js';
+import { codeOf, describeError, UsageError } from '../runtime/errors.js';
+import { GivenFds } from './given-fds.js';
+import { withFieldNames } from './options.js';
+import type { Common, Logger, ProgressEvent } from './types.js';
+
+/** Begins the command of `options`; `socketName` is that of its socket for CRIU in the work dir. */
+export async function openSession(
+	options: Options,
+	socketName: string | undefined,
+	{ log = {}, signal, onProgress }: Common,
+): Promise<Session> {
+	const given = new GivenFds(options);
+	const { way, handedOver } = await check(options, socketName, given);
+	const workDir = openWorkDir(options);
+	if (handedOver) setNonBlocking(handedOver.fd);
+	let socket: CriuSocket | undefined;
+	let isReady = false;
+	return {
+		workDir,
+		get way() {
+			signal?.throwIfAborted();
+			given.streamTaken();
+			return way;
+		},
+		log: { error: to(log, 'error'), warn: to(log, 'warn'), info: to(log, 'info'), debug: to(log, 'debug') },
+		...(signal && { signal }),
+		openCriuSocket(onCriu) {
+			socket = openCriuSocket(
+				{ workDir, socketName: socketName!, handedOver, clients: options.criuClients },
+				(pid) => {
+					given.criuTaken();
+					onCriu(pid);
+				},
+			);
+			if (handedOver?.kind === 'listening') given.criuTaken();
+			return socket;
+		},
+		async ready() {
+			if (!isReady) tell(onProgress, 'ready');
+			isReady = true;
+		},
+		async close() {
+			socket?.close();
+			given.close();
+		},
+	};
+}
+
+/** Whatever the checks find, nothing has been made yet: so it is the options that do not fit, unless a socket is in use. */
+async function check(options: Options, socketName: string | undefined, given: GivenFds): Promise<Checked> {
+	const start = { socketName, activated: undefined, passesOn: false, embedded: true };
+	try {
+		return await checkOptions(options, start);
+	} catch (error) {
+		if (codeOf(error) === 'SOCKET_IN_USE') given.close();
+		throw codeOf(error) === 'FAILED' ? new UsageError(describeError(error)) : error;
+	}
+}
+
+/** The events that a program hears of. */
+export function progressOf({ onProgress }: Common): ProgressEvents {
+	return {
+		socketInit: () => tell(onProgress, 'socket-init'),
+		checkpointStart: () => tell(onProgress, 'checkpoint-start'),
+		transferred() {},
+	};
+}
+
+function to(log: Logger, level: keyof Logger): (message: string) => void {
+	return (message) => tell((text: string) => log[level]?.(text), withFieldNames(message));
+}
+
+/** A program that only watches must not end a dump by an error of its own. */
+function tell<T extends string | ProgressEvent>(listener: ((what: T) => void) | undefined, what: T): void {
+	try {
+		listener?.(what);
+	} catch {}
+}

@@ -1,0 +1,70 @@
+import * as assert from 'uvu/assert';
+import { CleanupStack, withCleanup } from '../../src/runtime/cleanup-stack.js';
+import { suite } from '../support/suite.js';
+
+const test = suite('cleanup stack');
+
+/** What `work` rejects with. */
+async function failureOf(work: Promise<unknown>): Promise<unknown> {
+	return await work.then(
+		() => assert.unreachable('it succeeded'),
+		(error) => error,
+	);
+}
+
+test('undoes in reverse order, each step after the one before it has ended', async () => {
+	const order: string[] = [];
+	const result = await withCleanup(async (cleanup) => {
+		cleanup.defer(() => order.push('first'));
+		cleanup.defer(async () => {
+			await new Promise(setImmediate);
+			order.push('second');
+		});
+		return 'done';
+	});
+	assert.is(result, 'done');
+	assert.equal(order, ['second', 'first']);
+});
+
+test('tells every step what the work failed of, and rejects with that', async () => {
+	const told: unknown[] = [];
+	const failure = new Error('the work failed');
+	const thrown = await failureOf(
+		withCleanup(async (cleanup) => {
+			cleanup.defer((error) => told.push(error));
+			cleanup.defer((error) => {
+				told.push(error);
+				throw new Error('a consequence');
+			});
+			throw failure;
+		}),
+	);
+	assert.is(thrown, failure);
+	assert.equal(told, [failure, failure]);
+});
+
+test('a step that fails does not keep the others from running, and is the error of work that succeeded', async () => {
+	const told: unknown[] = [];
+	const failure = new Error('cannot close');
+	const thrown = await failureOf(
+		withCleanup(async (cleanup) => {
+			cleanup.defer((error) => told.push(error));
+			cleanup.defer(() => {
+				throw failure;
+			});
+		}),
+	);
+	assert.is(thrown, failure);
+	assert.equal(told, [failure]);
+});
+
+test('a step runs once', async () => {
+	let count = 0;
+	const cleanup = new CleanupStack();
+	cleanup.defer(() => count++);
+	assert.is(await cleanup.close(), undefined);
+	assert.is(await cleanup.close(), undefined);
+	assert.is(count, 1);
+});
+
+test.run();
