@@ -217,6 +217,16 @@ failing('a receipt before the stream has ended is none', async () => {
 	assert.match((await outgoing.explain!(error)).message, /says that it has the image, before it was sent/);
 });
 
+failing('a receipt that cannot be decoded is an error', async () => {
+	const { address } = await strangerListens((socket) => {
+		socket.write(frame(accepted(0)));
+		socket.write(frame(Buffer.of(255, 255, 255)));
+	});
+	const outgoing = await sender({ connect: [address] });
+	const error = await failureOf(writeAll(outgoing.shards[0]!, Buffer.alloc(64 << 20)));
+	assert.is.not(await outgoing.explain!(error), error);
+});
+
 failing.run();
 
 /** A server that is none of ours. */
@@ -435,6 +445,16 @@ asking('tries again when the other side hangs up before it answers', async () =>
 asking('does not wait for a server that speaks something else', async () => {
 	const { address } = await strangerListens((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
 	assert.match((await failureOf(sender({ connect: [address] }))).message, /unix:.* speaks another protocol/);
+});
+
+asking('does not take an answer that it does not know for a yes', async () => {
+	for (const [answer, expected] of [
+		[Buffer.alloc(0), /unix:.* gave no answer that is known/],
+		[Buffer.of(255, 255, 255), /unix:.* speaks another protocol/],
+	] as const) {
+		const { address } = await strangerListens((socket) => socket.write(frame(answer)));
+		assert.match((await failureOf(sender({ connect: [address] }))).message, expected);
+	}
 });
 
 asking('does not wait for ever for a server that says nothing', async () => {
