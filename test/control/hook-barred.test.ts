@@ -4,9 +4,10 @@ import { chmodSync, cpSync, mkdirSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { serveControl } from '../../src/control/server.js';
 import { afterwards } from '../support/cleanup.js';
+import { HOOK } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { HOOK, run, Script } from './script.js';
+import { run, Script } from './script.js';
 
 const test = suite('a control socket that is not open to the script');
 const SOCKET = 'streamer-capture-control.sock';

@@ -23,10 +23,12 @@ import * as assert from 'uvu/assert';
 import type { Role } from '../../src/control/paths.js';
 import { type ControlServer, serveControl } from '../../src/control/server.js';
 import { afterwards } from '../support/cleanup.js';
+import { openDescriptors } from '../support/descriptors.js';
+import { HOOK } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
-import { HOOK, imageDir, run, Script } from './script.js';
+import { imageDir, run, Script } from './script.js';
 
 const test = suite('action script');
 
@@ -407,10 +409,6 @@ test('a capture stays for the script as long as CRIU holds its connection', asyn
 	await failed.linger(new Promise(() => {}));
 	await run('post-dump', dir).fails(/no space/);
 });
-
-function openDescriptors(): number {
-	return readdirSync('/proc/self/fd').length;
-}
 
 function isNode(pid: number): boolean {
 	try {

@@ -210,15 +210,15 @@ function valuesOf(name: string): number[] {
 	const definition = new RegExp(`^(?:export )?const ${name} = ([\\w *<]+);`, 'm');
 	return sources.flatMap((text) => {
 		const value = definition.exec(text)?.[1];
-		return value === undefined ? [] : [valueOf(value)];
+		return value === undefined ? [] : [evaluate(value)];
 	});
 }
 
-function valueOf(expression: string): number {
+function evaluate(expression: string): number {
 	const [left, operator, right] = expression.split(/ (\*|<<) /);
 	const number = /^\d/.test(left!) ? Number(left!.replaceAll('_', '')) : valuesOf(left!)[0]!;
 	if (operator === undefined) return number;
-	return operator === '*' ? number * valueOf(right!) : number << valueOf(right!);
+	return operator === '*' ? number * evaluate(right!) : number << evaluate(right!);
 }
 
 const limits = [...document.matchAll(/^\| ([^|]+) \| ([^|]+) \| `([A-Z_]+)` \|$/gm)];

@@ -2,6 +2,7 @@
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { content } from '../support/content.js';
+import { openDescriptors } from '../support/descriptors.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
@@ -258,10 +259,6 @@ limits('a spool that is no folder is named', async () => {
 });
 
 limits.run();
-
-function openDescriptors(): number {
-	return readdirSync('/proc/self/fd').length;
-}
 
 /** Of the unnamed files in `folder` that this process has open. */
 function blocksOfUnnamed(folder: string): number {
