@@ -1,4 +1,4 @@
-/** What a command tells a program that watches it: the lines that criu-image-streamer writes, word for word. */
+/** Progress for other programs: the same lines as criu-image-streamer writes. */
 
 import type { StreamSummary } from '../stream/summary.js';
 import { linesTo } from './lines.js';
@@ -12,7 +12,7 @@ export class Progress {
 		this.#line('socket-init');
 	}
 
-	/** The application stands still. */
+	/** The application is frozen. */
 	checkpointStart(): void {
 		this.#line('checkpoint-start');
 	}

@@ -151,7 +151,7 @@ for (const keep of [false, true]) {
 	}
 }
 
-test('what was read is given back to the file system', async () => {
+test('space that was read is freed in the file system', async () => {
 	const spool = temporaryFolder();
 	const filled = held({ memoryLimit: 0, spool });
 	const parts = 6;
@@ -193,7 +193,7 @@ for (const [where, choice] of [
 	});
 }
 
-test('small parts of one spool are given back, too', async () => {
+test('small parts of one spool are freed, too', async () => {
 	const spool = temporaryFolder();
 	const filled = held({ memoryLimit: 0, spool });
 	const files = 40;
