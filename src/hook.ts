@@ -1,6 +1,6 @@
 /**
  * The action script for `criu dump` and `criu restore`: CRIU starts scripts/criu-streamer-hook, which starts this for the two
- * actions that matter. CRIU connects to a streamer only once it is ready (pre-stream), and the application dies only once
+ * actions that are used. CRIU connects to a streamer only once it is ready (pre-stream), and ends the application only once
  * the stream is out (post-dump): if this fails, CRIU lets the application live.
  *
  * The application is frozen meanwhile, so nothing is loaded that this does not need.
@@ -8,8 +8,8 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { accessError } from './control/access-error.js';
 import { ask, type Reply } from './control/ask.js';
-import { barred } from './control/barred.js';
 import { controlSocketName, type Role } from './control/paths.js';
 import { commandLineOf, criuArguments, criuCommand } from './criu/command-line.js';
 import { describeError } from './runtime/errors.js';
@@ -19,13 +19,13 @@ import { PROGRAM } from './runtime/version.js';
 const DEFAULT_SECONDS = 600;
 /** Timers count whole milliseconds. */
 const MIN_SECONDS = 0.001;
-/** How soon a streamer that starts is noticed. */
+/** Between two looks for a streamer that starts. */
 const LOOK_MILLIS = 20;
-/** How soon the death of CRIU is noticed. */
+/** Between two checks that CRIU still runs. */
 const CRIU_MILLIS = 1000;
 
-/** What follows from any failure at post-dump. */
-const LIVES = '; the application goes on running';
+/** The effect of any failure at post-dump. */
+const EFFECT = '; the application goes on running';
 
 async function main(): Promise<void> {
 	const action = process.env.CRTOOLS_SCRIPT_ACTION;
@@ -37,7 +37,7 @@ async function main(): Promise<void> {
 
 	const enough = new AbortController();
 	const timer = setTimeout(() => enough.abort(new Error(`within ${seconds} s`)), seconds * 1000);
-	// The folder is a descriptor of CRIU's, as /proc shows it: it goes when CRIU does.
+	// The directory is a descriptor of CRIU's in /proc: it disappears when CRIU ends.
 	const watch = setInterval(() => {
 		if (!existsSync(imageDir)) enough.abort(new Error('before CRIU was gone'));
 	}, CRIU_MILLIS);
@@ -49,7 +49,7 @@ async function main(): Promise<void> {
 	}
 }
 
-/** Goes into the images folder: from inside, the path of the socket is short enough. Returns its real path. */
+/** Changes to the images directory: relative to it the path of the socket is short enough. Returns its real path. */
 function enter(imageDir: string): string {
 	try {
 		const name = realpathSync(imageDir);
@@ -57,7 +57,7 @@ function enter(imageDir: string): string {
 		return name;
 	} catch (error) {
 		const { errno = 0 } = error as NodeJS.ErrnoException;
-		throw barred(`cannot enter the images directory ${imageDir}`, imageDir, errno);
+		throw accessError(`cannot enter the images directory ${imageDir}`, imageDir, errno);
 	}
 }
 
@@ -65,7 +65,7 @@ function timeout(text: string | undefined): number {
 	const seconds = text ? Number(text) : DEFAULT_SECONDS;
 	if (!(seconds >= MIN_SECONDS && seconds <= MAX_TIMER_SECONDS)) {
 		throw new Error(
-			`CRIU_STREAMER_TIMEOUT=${text} is no number of seconds from ${MIN_SECONDS} to ${MAX_TIMER_SECONDS}`,
+			`CRIU_STREAMER_TIMEOUT=${text} is not a number of seconds from ${MIN_SECONDS} to ${MAX_TIMER_SECONDS}`,
 		);
 	}
 	return seconds;
@@ -80,7 +80,7 @@ async function untilReady(dir: string, imageDir: string, enough: AbortController
 			const reply = await ask(controlSocketName(role), { ready: {} }, enough.signal);
 			if (reply.kind === 'done') return;
 			if (enough.signal.aborted) break;
-			if (reply.kind === 'barred') throw noEntry(role, dir, reply.errno);
+			if (reply.kind === 'inaccessible') throw unreachable(role, dir, reply.errno);
 			if (reply.kind === 'refused') refusal ??= new Error(`${named(role)} in ${dir}: ${reply.reason}`);
 			if (reply.kind === 'failed') throw new Error(`${named(role)} in ${dir} failed: ${reply.reason}`);
 			if (reply.kind === 'lost')
@@ -96,7 +96,7 @@ async function untilReady(dir: string, imageDir: string, enough: AbortController
 	);
 }
 
-/** Who must be there. Over RPC CRIU's command line does not tell: whoever is ready. */
+/** The streamers that may serve this CRIU. Over RPC its command line does not tell: the first that is ready. */
 function rolesFor(imageDir: string): Role[] {
 	const pid = Number(/^\/proc\/(\d+)\//.exec(imageDir)?.[1] ?? 0);
 	const argv = commandLineOf(pid);
@@ -114,13 +114,13 @@ function named(role: Role): string {
 async function untilFinished(dir: string, enough: AbortController): Promise<void> {
 	const reply = await ask(controlSocketName('capture'), { finished: {} }, enough.signal);
 	if (reply.kind === 'done') return;
-	if (reply.kind === 'barred') throw noEntry('capture', dir, reply.errno);
+	if (reply.kind === 'inaccessible') throw unreachable('capture', dir, reply.errno);
 	throw new Error(enough.signal.aborted ? tooLate(enough.signal.reason) : lost(reply, dir));
 }
 
-function noEntry(role: Role, dir: string, errno: number): Error {
+function unreachable(role: Role, dir: string, errno: number): Error {
 	const socket = controlSocketName(role);
-	return barred(`cannot connect to ${named(role)} at ${join(dir, socket)}`, socket, errno);
+	return accessError(`cannot connect to ${named(role)} at ${join(dir, socket)}`, socket, errno);
 }
 
 function tooLate(reason: unknown): string {
@@ -140,8 +140,8 @@ function lost(reply: Reply, dir: string): string {
 			return `the capture in ${dir} was ended before the stream was out`;
 		default:
 			return (
-				`no capture is in ${dir}, so nobody can say that the stream is out: see what the capture said when it ended, ` +
-				'and give this script only to a dump with --stream into that folder'
+				`no capture is in ${dir}, so it is unknown whether the stream is out: see the messages of the capture, ` +
+				'and use this script only for a dump with --stream into that directory'
 			);
 	}
 }
@@ -150,7 +150,7 @@ try {
 	await main();
 	process.exitCode = 0;
 } catch (error) {
-	const effect = process.env.CRTOOLS_SCRIPT_ACTION === 'post-dump' ? LIVES : '';
+	const effect = process.env.CRTOOLS_SCRIPT_ACTION === 'post-dump' ? EFFECT : '';
 	process.stderr.write(`${PROGRAM}: ${describeError(error)}${effect}\n`);
 	process.exitCode = 1;
 }

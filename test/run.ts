@@ -1,6 +1,7 @@
 /**
  * `npm test [-- PART…]`: runs test/**\/*.test.ts, or those whose path holds one of the parts, one file after the other:
- * on a machine with two cores tests side by side only wait for each other. The last line is `N passed, N failed`.
+ * on a machine with two cores tests side by side only wait for each other. At the end it lists the
+ * time of each file, slowest first; the last line is `N passed, N failed`.
  */
 import { readdirSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -31,11 +32,15 @@ function report({ file, seconds, passed, skipped, failures, output }: FileResult
 	const counts = [`${passed} passed`];
 	if (skipped.length) counts.push(`${skipped.length} skipped`);
 	if (failures.length) counts.push(`${failures.length} failed`);
-	const time = `${seconds.toFixed(1)} s`.padStart(8);
+	const time = secondsOf(seconds);
 	console.log(`${failures.length ? 'FAIL' : 'ok  '} ${time}  ${file}: ${counts.join(', ')}`);
 	if (!failures.length) return;
 	for (const line of output.split('\n')) console.log(`    | ${line}`);
 	for (const failure of failures) console.log(`    ${failure}`);
+}
+
+function secondsOf(seconds: number): string {
+	return `${seconds.toFixed(1)} s`.padStart(8);
 }
 
 const results: FileResult[] = [];
@@ -56,5 +61,8 @@ if (skipped.length) console.log(`\n${skipped.length} skipped:`);
 for (const { test, reason } of skipped) console.log(`  ${test}: ${reason}`);
 if (failures.length) console.log(`\n${failures.length} failed:`);
 for (const failure of failures) console.log(`  ${failure}`);
+if (results.length) console.log('\ntime of each file, slowest first:');
+for (const { file, seconds } of [...results].sort((a, b) => b.seconds - a.seconds))
+	console.log(`  ${secondsOf(seconds)}  ${file}`);
 console.log(`\n${passed} passed, ${failures.length} failed`);
 process.exitCode = failures.length ? 1 : 0;

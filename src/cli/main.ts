@@ -64,7 +64,7 @@ function parse(args: string[]): Options | undefined {
 		.usage('$0 <command> [options]')
 		.exitProcess(false)
 		.version(version);
-	// yargs lays its help out at every start, which takes as long as all the rest: it gets the texts only to show them.
+	// yargs lays its help out at every start, which takes as long as all the rest: it gets the texts only for --help.
 	const helps = args.includes('--help');
 	for (const [name, { only: _, describe, group, ...definition }] of Object.entries(definitions)) {
 		const shown = helps ? { describe, group } : { hidden: true };

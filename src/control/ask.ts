@@ -1,4 +1,4 @@
-/** The other side of control/server.ts: asks one question, and waits for the answer. */
+/** The client of control/server.ts: sends one question, and waits for the answer. */
 import { connect } from 'node:net';
 import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,9 +7,9 @@ import { control } from '../proto/messages.js';
 
 /** Longer than any reason that a streamer gives. */
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** What a living streamer needs to answer at most, once asked to stop. */
-const LAST_WORD_MILLIS = 2000;
-/** Until a streamer takes the next connections, where more wait than the kernel keeps for it. */
+/** For the answer to a question that was withdrawn. */
+const FINAL_ANSWER_MILLIS = 2000;
+/** Between two tries while the streamer's queue of connections is full. */
 const BUSY_MILLIS = 20;
 
 export type Reply =
@@ -17,18 +17,18 @@ export type Reply =
 	| { kind: 'failed'; reason: string }
 	/** The streamer serves other CRIUs. */
 	| { kind: 'refused'; reason: string }
-	/** Nobody listens: there is no such socket, or its maker is dead. */
+	/** There is no such socket, or the process that made it has ended. */
 	| { kind: 'absent' }
-	/** A connection is not possible, for a reason (an errno) that waiting does not change. */
-	| { kind: 'barred'; errno: number }
-	/** The streamer was there, and went without an answer. */
+	/** Connecting failed for a reason (an errno) that waiting does not change. */
+	| { kind: 'inaccessible'; errno: number }
+	/** The streamer closed the connection without an answer. */
 	| { kind: 'lost' };
 
 const { EAGAIN, ECONNREFUSED, ENOENT } = constants.errno;
 
 /**
  * Asks the streamer that listens at `path` (at most 107 bytes). When `enough` aborts, the question is withdrawn: a streamer
- * that had not answered by then knows that nobody waits any more, and the reply is its last word.
+ * that had not answered by then learns that the script gives up, and the reply is its final answer.
  */
 export async function ask(
 	path: string,
@@ -37,7 +37,7 @@ export async function ask(
 ): Promise<Reply> {
 	for (;;) {
 		const reply = await askOnce(path, question, enough);
-		if (reply.kind !== 'barred' || reply.errno !== EAGAIN) return reply;
+		if (reply.kind !== 'inaccessible' || reply.errno !== EAGAIN) return reply;
 		if (enough.aborted) return { kind: 'lost' };
 		await delay(BUSY_MILLIS);
 	}
@@ -51,7 +51,7 @@ function askOnce(path: string, question: control.Question.$Properties, enough: A
 		let timer: NodeJS.Timeout | undefined;
 		const withdraw = () => {
 			socket.end();
-			timer = setTimeout(() => socket.destroy(), LAST_WORD_MILLIS);
+			timer = setTimeout(() => socket.destroy(), FINAL_ANSWER_MILLIS);
 		};
 		const settle = (reply: Reply) => {
 			clearTimeout(timer);
@@ -72,7 +72,7 @@ function askOnce(path: string, question: control.Question.$Properties, enough: A
 				settle({ kind: 'failed', reason: (error as Error).message });
 			}
 		});
-		socket.on('error', (error) => settle(connected ? { kind: 'lost' } : unconnected(error)));
+		socket.on('error', (error) => settle(connected ? { kind: 'lost' } : connectionFailure(error)));
 		socket.on('end', () => settle({ kind: 'lost' }));
 		socket.on('close', () => settle({ kind: 'lost' }));
 		if (enough.aborted) withdraw();
@@ -80,9 +80,9 @@ function askOnce(path: string, question: control.Question.$Properties, enough: A
 	});
 }
 
-function unconnected(error: NodeJS.ErrnoException): Reply {
+function connectionFailure(error: NodeJS.ErrnoException): Reply {
 	const errno = Math.abs(error.errno ?? 0);
-	return errno === ENOENT || errno === ECONNREFUSED ? { kind: 'absent' } : { kind: 'barred', errno };
+	return errno === ENOENT || errno === ECONNREFUSED ? { kind: 'absent' } : { kind: 'inaccessible', errno };
 }
 
 function replyOf(message: Uint8Array): Reply {

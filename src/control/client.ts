@@ -1,4 +1,4 @@
-/** A process that is connected to the control socket: its questions, and the answers that it waits for. */
+/** A connection to the control socket: the questions of the process at its other end, and the answers still due. */
 import { Socket } from 'node:net';
 import { Deframer, frame } from '../net/frame.js';
 import { control } from '../proto/messages.js';
@@ -6,15 +6,15 @@ import type { Lineage } from './lineage.js';
 
 /** A question is a few bytes long. */
 const MAX_QUESTION_BYTES = 64;
-/** A client that is connected for so long without a whole question is dropped. */
+/** A client without a complete question in this time is disconnected. */
 const QUESTION_MILLIS = 10_000;
 
 export type Subject = 'ready' | 'finished';
 
 export interface ClientEvents {
-	/** It asks; {@link Client.waitsFor} that from then on. */
+	/** It sent a question; {@link Client.waitsFor} is true for it from then on. */
 	question(client: Client, subject: Subject): void;
-	/** It has ended its side. What it waits for is still answered: it learns whether it was too late to give up. */
+	/** It has shut down its side. Open questions are still answered: the answer shows whether it gave up too late. */
 	leave(client: Client): void;
 	/** The connection is closed. */
 	close(client: Client): void;
@@ -47,7 +47,7 @@ export class Client {
 			if (this.#waiting.size === 0) socket.destroy();
 		});
 		socket.on('data', (bytes) => {
-			// A client that does not take its answers asks for no more.
+			// A client that does not read its answers gets no more of them.
 			if (socket.writableNeedDrain) return socket.destroy();
 			try {
 				messages.push(bytes as Buffer);
@@ -71,7 +71,7 @@ export class Client {
 		return this.#waiting.has(subject);
 	}
 
-	/** Answers `subject`, if it waits for that. */
+	/** Answers `subject`, if that is still due. */
 	answer(subject: Subject, body: control.Answer.$Properties): void {
 		if (this.#waiting.delete(subject)) this.#socket.write(frame(control.Answer.encode(body).finish()));
 	}

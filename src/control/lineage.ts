@@ -1,11 +1,11 @@
 /**
  * Processes and their ancestors, as /proc shows them: how a question on the control socket is known to come from the action
- * script of a certain CRIU. CRIU waits for its script, so the line from one to the other stands while the script asks.
+ * script of a certain CRIU. CRIU waits for its script, so the chain of processes between them exists while the script asks.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { commandLineOf, criuArguments } from '../criu/command-line.js';
 
-/** A pid alone is used again; with the time of its start it names one process. */
+/** A pid is reused; together with the start time it identifies one process. */
 export interface Process {
 	/** 0: a process of a pid namespace that cannot be seen from here. */
 	readonly pid: number;
@@ -16,7 +16,7 @@ export interface Process {
 /** A process, its parent, and so on. Empty where /proc does not show it. */
 export type Lineage = readonly Process[];
 
-/** More generations than any machine has: /proc is read while it changes. */
+/** A bound, since /proc changes while it is read; no machine has as many generations. */
 const MAX_GENERATIONS = 256;
 /** A command line in a message: enough to recognise it. */
 const MAX_NAME = 120;
@@ -69,8 +69,8 @@ export function isSame(a: Process, b: Process): boolean {
 }
 
 /**
- * Whether the process with `line` is `criu` or descends from it. Where neither can be seen nothing tells them apart, and it
- * counts as a yes: on such a machine all scripts belong to the one CRIU that cannot be seen.
+ * Whether the process with `line` is `criu` or descends from it. Where neither can be seen they cannot be told apart, and the
+ * result is true: on such a machine all scripts belong to the one CRIU that cannot be seen.
  */
 export function descendsFrom(line: Lineage, criu: Process): boolean {
 	return line.length === 0 ? criu.start === '' : line.some((one) => isSame(one, criu));

@@ -2,7 +2,7 @@
  * Names of the control sockets. One for each direction: a capture and a serve may share a work dir.
  */
 
-/** Who listens: the streamer of a dump, or that of a restore. */
+/** The streamer that listens: that of a dump, or that of a restore. */
 export type Role = 'capture' | 'serve';
 
 /** The file name, in the work dir, of the control socket of `role`. */

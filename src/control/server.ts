@@ -4,7 +4,7 @@
  *
  * An answer is about one CRIU, and only its own scripts get it (slots.ts): "every byte is out", told to the script of another
  * dump, would end an application whose image is nowhere. So connections are accepted here, where the kernel says which
- * process made them; Node's net does the talking.
+ * process made them; Node's net does the rest.
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -19,11 +19,11 @@ import { type Lineage, lineageOf } from './lineage.js';
 import { controlSocketName, type Role } from './paths.js';
 import { Slots } from './slots.js';
 
-/** One action script asks at a time; the rest is for people who look. */
+/** One action script asks at a time; the rest is a reserve for other programs. */
 const MAX_CLIENTS = 32;
-/** Answers fit into any socket's buffer, so a client that has not taken them by then never will. */
+/** Answers fit into any socket's buffer, so a client that has not read them by then hangs. */
 const DRAIN_MILLIS = 1000;
-/** After a failure the script need not find anybody: it fails just as well, only with fewer words. */
+/** After a failure a script that comes later still fails, with a less specific error. */
 const FAILED_LINGER_MILLIS = 2000;
 
 /** Answers action scripts, on a socket in the work dir, from its making until {@link ControlServer.close}. */
@@ -53,7 +53,7 @@ export class ControlServer {
 		this.#slots = new Slots(role, criuClients);
 		this.#fd = listenUnix(this.path, 'connection');
 		registerCleanup(this.path);
-		this.#endAccepting = acceptAll(this.#fd, (fd) => this.#welcome(fd));
+		this.#endAccepting = acceptAll(this.#fd, (fd) => this.#accept(fd));
 	}
 
 	/**
@@ -84,7 +84,7 @@ export class ControlServer {
 
 	/** CRIU can connect: scripts that wait for that go on. */
 	criuSocketReady(): void {
-		this.#decide('ready', { done: {} });
+		this.#publish('ready', { done: {} });
 	}
 
 	/**
@@ -93,19 +93,19 @@ export class ControlServer {
 	 */
 	finish(): void {
 		this.givenUp.throwIfAborted();
-		this.#decide('finished', { done: {} });
+		this.#publish('finished', { done: {} });
 	}
 
 	/** The stream failed: scripts fail with `reason`, and CRIU lets the application live. After {@link finish}: nothing. */
 	fail(reason: string): void {
 		if (this.#answers.has('finished')) return;
 		this.#failed = true;
-		this.#decide('ready', { failed: { reason } });
-		this.#decide('finished', { failed: { reason } });
+		this.#publish('ready', { failed: { reason } });
+		this.#publish('finished', { failed: { reason } });
 	}
 
 	/**
-	 * Resolves when no script can ask any more. The script of a dump runs while CRIU holds its image socket open, and may
+	 * Resolves when no script can send a question any more. The script of a dump runs while CRIU holds its image socket open, and may
 	 * come long after the image was complete: so the streamer, with all its shards closed, stays until `criuClosed`
 	 * resolves (CRIU closed its connection, or none was ever made). A stream that failed waits two seconds at most.
 	 */
@@ -115,7 +115,7 @@ export class ControlServer {
 	}
 
 	/**
-	 * Unlinks the socket, and resolves once those who asked have their answers (a failure where nothing was decided), or
+	 * Unlinks the socket, and resolves once all questions are answered (with a failure where nothing was decided), or
 	 * after a second. Safe to call twice.
 	 */
 	async close(): Promise<void> {
@@ -135,7 +135,7 @@ export class ControlServer {
 		for (const client of this.#clients) client.destroy();
 	}
 
-	#decide(subject: Subject, answer: control.Answer.$Properties): void {
+	#publish(subject: Subject, answer: control.Answer.$Properties): void {
 		if (this.#answers.has(subject)) return;
 		this.#answers.set(subject, answer);
 		for (const client of this.#clients) {
@@ -165,7 +165,7 @@ export class ControlServer {
 		else if (this.#failed) this.#answer(client, 'finished');
 	}
 
-	/** A script leaves without its answer: nothing, unless it waited for the end of the stream. */
+	/** A script disconnects without its answer, which matters only if it waited for the end of the stream. */
 	#leave(client: Client): void {
 		if (!client.waitsFor('finished')) return;
 		if (this.#slots.serves(client.line)) this.#giveUp();
@@ -178,7 +178,7 @@ export class ControlServer {
 		this.fail(reason);
 	}
 
-	#welcome(fd: number): void {
+	#accept(fd: number): void {
 		if (this.#clients.size >= MAX_CLIENTS) {
 			close(fd);
 			return;

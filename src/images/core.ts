@@ -1,4 +1,4 @@
-/** core-TID.img: what the kernel is to do with the memory of a thread when the thread ends. */
+/** core-TID.img: the words of memory that the kernel writes when a thread ends. */
 import { images } from '../proto/images.js';
 import { recordsOf } from './records.js';
 

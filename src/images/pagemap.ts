@@ -37,7 +37,7 @@ export class Pagemap {
 
 	/**
 	 * @param image the content of the file `name`
-	 * @throws where it is no pagemap, or has compressed pages, whose places are unknown here
+	 * @throws where it is no pagemap, or has compressed pages, whose offsets are unknown here
 	 */
 	constructor(image: Buffer, name: string) {
 		let pagesId: number | undefined;
@@ -74,7 +74,7 @@ export class Pagemap {
 		return found;
 	}
 
-	/** By halving: a task may have as many extents as pages. */
+	/** Binary search: a task may have as many extents as pages. */
 	#firstEndingAfter(address: number): number {
 		let low = 0;
 		let high = this.#extents.length;

@@ -1,4 +1,4 @@
-/** Accepting whoever connects, for as long as a socket listens, beside all that goes on. */
+/** Accepts every connection for as long as a socket listens, in the background. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { close } from '../libc/calls.js';
 import { EAGAIN, ECONNABORTED, EINTR } from '../libc/errno.js';
@@ -6,17 +6,17 @@ import { EPOLLIN, poller } from '../libc/poller.js';
 import { waitFor } from '../libc/wait.js';
 import { acceptUnix } from '../net/unix-socket.js';
 
-/** Between two tries where the process is out of descriptors, for one: others may give theirs back. */
+/** Between two tries after an error that may pass, such as a lack of descriptors. */
 const RETRY_MILLIS = 20;
 
-/** Whether a failed accept says only that nobody is there, or nobody any more. */
+/** Whether a failed accept only means that no connection waits, or none any more. */
 export function isPassing(result: number): boolean {
 	return result === -EAGAIN || result === -EINTR || result === -ECONNABORTED;
 }
 
 /**
- * Gives every connection to the UNIX socket `fd` to `take`, which owns it unless it throws: then it is closed. Returns what
- * ends that; it does not close `fd`.
+ * Passes every connection to the UNIX socket `fd` to `take`, which owns it unless it throws: then it is closed. Returns a
+ * function that ends that; it does not close `fd`.
  */
 export function acceptAll(fd: number, take: (connection: number) => void): () => void {
 	let over = false;

@@ -1,4 +1,4 @@
-/** Addresses of --connect and --listen, and the same as the kernel wants them. */
+/** Addresses of --connect and --listen, as text and as the kernel's structures. */
 import { isIPv4, isIPv6 } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { buffer } from '../libc/calls.js';
@@ -11,7 +11,7 @@ export type Address =
 	| { kind: 'unix'; text: string; path: string }
 	| { kind: 'vsock'; text: string; cid: number; port: number };
 
-/** Who is meant when no host is named: nobody else should reach a listener that did not ask for it. */
+/** The default host: a listener is reachable from other hosts only where that was asked for. */
 const LOOPBACK = '127.0.0.1';
 
 /** The number of a network interface has 32 bits. */
@@ -75,14 +75,14 @@ export function vsockSockaddr(cid: number, port: number): Buffer {
 	return result;
 }
 
-/** Whom a sockaddr names, as an address in our own spelling. */
+/** A sockaddr as an address that --connect takes. */
 export function describeSockaddr(address: Buffer): string {
 	const family = address.readUInt16LE(0);
 	const port = address.readUInt16BE(2);
 	if (family === AF_INET) return `tcp://${[...address.subarray(4, 8)].join('.')}:${port}`;
 	if (family === AF_VSOCK) return `vsock:${address.readUInt32LE(8)}:${address.readUInt32LE(4)}`;
 	const groups = Array.from({ length: 8 }, (_, i) => address.readUInt16BE(8 + i * 2).toString(16));
-	// The longest form is shortened by what knows the rules.
+	// URL shortens the longest form by the rules for IPv6.
 	return `tcp://${new URL(`http://[${groups.join(':')}]`).hostname}:${port}`;
 }
 

@@ -9,7 +9,7 @@ export function frame(message: Uint8Array): Buffer {
 	return result;
 }
 
-/** Joins what arrives in pieces into messages; refuses one that is longer than `most` as soon as its length is known. */
+/** Joins pieces of input into messages; rejects one that is longer than `most` as soon as its length is known. */
 export class Deframer {
 	#rest: Buffer = Buffer.alloc(0);
 
@@ -37,12 +37,12 @@ export class Deframer {
 		return message;
 	}
 
-	/** Bytes of a message that is not whole yet, or of messages not asked for. */
+	/** Number of bytes that {@link next} has not returned yet. */
 	get left(): number {
 		return this.#rest.length;
 	}
 
-	/** Takes what was pushed and is no part of a message asked for: what follows the last one. */
+	/** Takes the bytes that {@link next} has not returned: those that follow the last message. */
 	takeRest(): Buffer {
 		const rest = this.#rest;
 		this.#rest = Buffer.alloc(0);

@@ -39,7 +39,7 @@ import { type Address, describeSockaddr, inetSockaddr, vsockSockaddr } from '../
 import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
 import { acceptUnix, connectUnix, listenUnix, peerOf } from './unix-socket.js';
 
-/** Connections that wait to be accepted: as many as a stream can have. */
+/** Length of the queue of connections: as many as a stream can have. */
 const BACKLOG = 32;
 /** A host that vanished is noticed after 10 s of silence and five questions, one every 5 s. */
 const KEEPALIVE: [option: number, value: number][] = [
@@ -48,7 +48,7 @@ const KEEPALIVE: [option: number, value: number][] = [
 	[TCP_KEEPCNT, 5],
 ];
 
-/** One try to connect. The caller owns the descriptor (non-blocking). Throws errors with `errno` where the kernel said no. */
+/** One try to connect. The caller owns the descriptor (non-blocking). Throws errors with `errno` where a system call failed. */
 export async function dial(address: Address, deadline: number): Promise<number> {
 	const what = `cannot connect to ${address.text}`;
 	if (address.kind === 'unix') return throwIfError(connectUnix(address.path), what);
@@ -123,7 +123,7 @@ function closeListening(fd: number): void {
 
 const peer = buffer(28);
 
-/** The next connection and who made it, or a negative errno (-EAGAIN: none yet). The caller owns the descriptor. */
+/** The next connection and the address of its peer, or a negative errno (-EAGAIN: none yet). The caller owns the descriptor. */
 export function acceptAt({ fd: listening, address }: Listener): { fd: number; name: string } | number {
 	if (address.kind === 'unix') {
 		const fd = acceptUnix(listening);
@@ -162,7 +162,7 @@ function openSocket(address: Buffer, what: string): number {
 	return fd;
 }
 
-/** Not one of these is needed for a stream to arrive, so a refusal is none of ours. */
+/** None of these options is required for a stream to arrive, so failures are ignored. */
 function tune(fd: number): void {
 	setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -175,7 +175,7 @@ function setOption(fd: number, level: number, option: number, value: number): vo
 	setsockopt(fd, level, option, memory, 4);
 }
 
-/** Whether `result` of a call only says: not yet. */
+/** Whether `result` of a call only means that nothing is ready yet. */
 export function notYet(result: number): boolean {
 	return result === -EAGAIN;
 }

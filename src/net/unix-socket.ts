@@ -49,7 +49,7 @@ const BACKLOG = 16;
 /** See {@link listenUnix}. */
 type Probe = 'connection' | 'table';
 
-/** Calls `use` with a sockaddr_un for `path`; one that is too long goes through a descriptor of its folder. */
+/** Calls `use` with a sockaddr_un for `path`; one that is too long goes through a descriptor of its directory. */
 function withAddress(path: string, use: (address: Buffer) => number): number {
 	if (Buffer.byteLength(path) < PATH_BYTES) return use(address(path));
 	const open = () => openSync(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -78,7 +78,7 @@ function unixSocket(type = SOCK_STREAM): number {
 
 /**
  * A connection to the socket at `path`; the caller owns the descriptor (non-blocking, close-on-exec). Negative errno where
- * nobody listens.
+ * no process listens.
  */
 export function connectUnix(path: string): number {
 	const fd = unixSocket();
@@ -91,14 +91,14 @@ export function connectUnix(path: string): number {
  * A listening socket at `path`, mode 0600 from its first moment; the caller owns the descriptor and unlinks the path. A
  * socket that a dead process left is replaced; one in use is an error that names the process.
  *
- * `probe` says how to tell: by a connection, which is surest but must not disturb whoever listens, or by the kernel's table,
+ * `probe` says how to tell: by a connection, which is most reliable but is seen by the server, or by the kernel's table,
  * for sockets whose server takes the first connection for CRIU. As many as `most` connections wait to be accepted: further
  * ones wait within connect(2), and have not written anything.
  */
 export function listenUnix(path: string, probe: Probe, most = BACKLOG): number {
 	refuseInUse(path, probe);
 	const fd = unixSocket();
-	// Bound under another name and linked: whoever finds the path finds a socket that already listens.
+	// Bound under another name and linked, so that the path never leads to a socket that does not listen yet.
 	const fresh = join(dirname(path), `.${basename(path)}.${process.pid}`);
 	try {
 		const umask = process.umask(0o177);
@@ -109,7 +109,7 @@ export function listenUnix(path: string, probe: Probe, most = BACKLOG): number {
 			process.umask(umask);
 		}
 		try {
-			// The kernel lets one more in than it is told.
+			// The kernel queues one connection more than the backlog.
 			throwIfError(listen(fd, most - 1), `cannot listen on ${path}`);
 			while (!claim(path, fresh, probe));
 		} finally {
@@ -142,7 +142,7 @@ function claim(path: string, fresh: string, probe: Probe): boolean {
 		throw error;
 	}
 	try {
-		// Somebody took the name since: it is theirs.
+		// Another process took the name meanwhile: give it back.
 		if (isAlive(aside)) linkSync(aside, path);
 	} finally {
 		unlinkSync(aside);
@@ -183,7 +183,7 @@ function isAlive(path: string): boolean {
 	return result === -EPROTOTYPE;
 }
 
-/** Who listens on `path` according to /proc/net/unix, which knows sockets by the path they were bound to. */
+/** The process that listens on `path` according to /proc/net/unix, which knows sockets by the path they were bound to. */
 function ownerByTable(path: string): string | undefined {
 	if (!isAlive(path)) return undefined;
 	const wanted = realpathSync(dirname(path));
@@ -195,7 +195,7 @@ function ownerByTable(path: string): string | undefined {
 		const bound = rest.join(' ');
 		if (Number.parseInt(flags ?? '', 16) !== LISTENING || !isIt(basename(bound))) continue;
 		const pid = processWith(`socket:[${inode}]`);
-		// A path through /proc/self/fd was too long to be bound as it is: nothing tells which folder it was.
+		// A path through /proc/self/fd was too long to be bound as it is: nothing tells which directory it was.
 		if (bound.startsWith('/proc/self/fd/') || folderOf(bound, pid) === wanted) {
 			return pid === undefined ? 'another process' : describe(pid);
 		}
@@ -218,7 +218,7 @@ function processWith(what: string): number | undefined {
 			const fds = readdirSync(`/proc/${pid}/fd`);
 			if (fds.some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === what)) return Number(pid);
 		} catch {
-			// Ended meanwhile, or not ours to look at.
+			// It ended meanwhile, or there is no permission to look at it.
 		}
 	}
 	return undefined;
@@ -232,7 +232,7 @@ function describe(pid: number): string {
 	}
 }
 
-/** Who is at the other end of a connected UNIX socket (for a listening one's client: who called listen). */
+/** The process at the other end of a connected UNIX socket (for the client of a listening one: the one that called listen). */
 export function peerOf(fd: number): { pid: number; uid: number; gid: number } {
 	const value = buffer(12);
 	const result = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, Int32Array.of(12));

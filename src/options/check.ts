@@ -12,21 +12,21 @@ import type { Options } from './resolve.js';
 import { checkShardFds } from './shard-fds.js';
 import { checkTogether, overNetwork } from './together.js';
 
-/** What the checks found out on their way. */
+/** The results of the checks. */
 export interface Checked {
-	/** How the stream travels. */
+	/** The transport of the stream. */
 	way: Way;
 	/** The socket for CRIU, where one was handed over. */
 	handedOver: HandedOver | undefined;
 }
 
-/** What a check has to know besides the options. */
+/** Input of the checks besides the options. */
 export interface Start {
-	/** Of the socket for CRIU in the work dir; undefined: the command needs none. */
+	/** Of the socket for CRIU in the work directory; undefined: the command needs none. */
 	socketName: string | undefined;
 	/** The socket that systemd handed over. */
 	activated: number | undefined;
-	/** Another process will do the work, and check once more. */
+	/** Another process will do the work, and repeat the checks. */
 	passesOn: boolean;
 	/** The command runs within another program, which may hold the other end of a pipe itself. */
 	embedded?: boolean;

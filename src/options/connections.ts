@@ -6,12 +6,12 @@ import type { TlsFiles } from '../peer/tls-files.js';
 import type { Options } from './resolve.js';
 import { readToken } from './token.js';
 
-/** A host that says nothing for so long counts as gone, where --stall-timeout says nothing else. */
+/** The default of --stall-timeout for connections. */
 const STALL_MILLIS = 60_000;
 
 /**
- * The connections of the command. Throws UsageError about addresses that are none, other errors about files. With `passesOn`
- * another process reads the files once more: what can be read once only, as a shell's <(command), is left to it.
+ * The connections of the command. Throws UsageError about invalid addresses, other errors about files. With `passesOn`
+ * another process reads the files again: what can be read only once, such as a shell's <(command), is left to it.
  */
 export async function checkConnections(options: Options, passesOn: boolean): Promise<LinkRequest> {
 	const { listen, connect, tokenFile, stallTimeout } = options;
@@ -37,7 +37,7 @@ async function readTls(
 ): Promise<TlsFiles | undefined> {
 	const given = [options.tlsCert, options.tlsKey, options.tlsCa].filter((path) => path !== undefined);
 	if (!given.length || !given.every(readable)) return undefined;
-	// Node's TLS takes its time to load.
+	// Node's TLS is slow to load.
 	const { readTlsFiles } = await import('./tls-files.js');
 	return readTlsFiles(options);
 }

@@ -1,5 +1,5 @@
 /**
- * A socket for CRIU that somebody else made: --criu-fd, or systemd's socket activation. It may be connected already (a
+ * An inherited socket for CRIU: --criu-fd, or systemd's socket activation. It may be connected already (a
  * process that keeps one socket pair with CRIU) or listening (a service manager that starts us for the first client).
  */
 

@@ -1,4 +1,4 @@
-/** The descriptors that the options name: which they are, and whether those that have one purpose only are open for it. */
+/** The descriptors that the options name, and checks of those that are used for one purpose only. */
 import { constants, fstatSync } from 'node:fs';
 import { buffer, fcntl, getsockopt } from '../libc/calls.js';
 import {
@@ -45,7 +45,7 @@ export function isOpen(fd: number): boolean {
 	}
 }
 
-/** What only watches must be there at the start, though it may go away; what --status-fd names is closed, so it is nothing else. */
+/** --progress-fd and --status-fd must be open at the start. --status-fd is closed later, so it must not be used for anything else. */
 export function checkWatchers(options: Options): void {
 	const { statusFd, progressFd } = options;
 	if (progressFd !== undefined && !isOpen(progressFd))
@@ -75,7 +75,7 @@ export function checkExtFiles(options: Options): void {
 	}
 }
 
-/** Throws what `refuse` makes unless `fd` is a socket that bytes can go through. */
+/** Throws what `refuse` returns unless `fd` is a connected stream socket. */
 export function checkStreamSocket(fd: number, refuse: (why: string) => Error): void {
 	const value = buffer(4);
 	const option = (which: number) =>

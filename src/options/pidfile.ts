@@ -14,7 +14,7 @@ function ownerOf(path: string): string {
 	try {
 		pid = Number(readFileSync(path, 'utf8'));
 	} catch {
-		// A folder, or gone by now.
+		// A directory, or gone by now.
 	}
 	if (!Number.isSafeInteger(pid) || pid < 1) return ': remove it, or choose another';
 	try {

@@ -20,7 +20,7 @@ import {
 /** What a command is asked to do. */
 export interface Options {
 	command: Command;
-	/** Folder of the sockets, the pidfile and the log. */
+	/** Directory of the sockets, the pidfile and the log. */
 	workDir: string;
 	/** As given; what it means depends on the command. */
 	imagesDir: string | undefined;

@@ -1,17 +1,17 @@
 /**
- * Messages beside the image: to stderr, or with --log-file into a file like CRIU's, one line each. How much is told follows
- * CRIU's -v: 0 nothing, 1 errors, 2 warnings, 3 what happens, 4 everything.
+ * Messages beside the image: to stderr, or with --log-file into a file like CRIU's, one line each. Verbosity
+ * follows CRIU's -v: 0 nothing, 1 errors, 2 warnings, 3 information, 4 everything.
  */
 import { PROGRAM } from '../runtime/version.js';
 import { linesTo } from './lines.js';
 
 export { flushLines, linesTo } from './lines.js';
 
-/** Where a command tells what it does. A call never throws, and never waits. */
+/** The log of a command. Its methods never throw and never wait. */
 export interface Log {
 	/** Something failed. What ends the command is thrown instead, and reported once by its caller. */
 	error(text: string): void;
-	/** Something that the user should know, though it works. */
+	/** A condition that the user should know of, although the command continues. */
 	warn(text: string): void;
 	info(text: string): void;
 	debug(text: string): void;
@@ -35,12 +35,12 @@ export function makeLog(verbosity: number, fd?: number): Log {
 
 let behindStderr = false;
 
-/** Of a daemon: what is said on stderr from now on goes to its log. */
+/** For a daemon: from now on stderr is its log. */
 export function stderrIsLog(): void {
 	behindStderr = true;
 }
 
-/** Whether what is said on stderr is in the log. */
+/** Whether stderr is the log. */
 export function isStderrLog(): boolean {
 	return behindStderr;
 }

@@ -1,4 +1,4 @@
-/** What a command tells a program that watches it: the lines that criu-image-streamer writes, word for word. */
+/** Progress for other programs: the same lines as criu-image-streamer writes. */
 
 import type { StreamSummary } from '../stream/summary.js';
 import { linesTo } from './lines.js';
@@ -8,7 +8,7 @@ import { displayStats } from './stats.js';
 export interface ProgressEvents {
 	/** CRIU can connect. */
 	socketInit(): void;
-	/** The application stands still. */
+	/** The application is frozen. */
 	checkpointStart(): void;
 	/** What passed through each shard. */
 	transferred(summary: StreamSummary): void;

@@ -1,9 +1,9 @@
-/** --display-stats: what was moved, and how fast. */
+/** --display-stats: amount of data and throughput. */
 
 import type { StreamSummary } from '../stream/summary.js';
 import { linesTo } from './lines.js';
 
-/** Tells on stderr what `done` ("captured", "received") a stream of. */
+/** Writes them to stderr; `done` is the verb: "captured", "received". */
 export function displayStats(done: string, { shards, files }: StreamSummary): void {
 	const bytes = shards.reduce((sum, shard) => sum + shard.bytes, 0);
 	const seconds = Math.max(...shards.map(({ millis }) => millis), 1) / 1000;

@@ -75,7 +75,7 @@ export class Arena {
 	}
 
 	/**
-	 * Nobody needs the bytes from `from` up to `to` any more. They must not wait in a pipe by reference: the kernel may
+	 * The bytes from `from` up to `to` are not needed any more. They must not wait in a pipe by reference: the kernel may
 	 * overwrite them with zeros instead of freeing them, where its pages are larger than what is given back.
 	 */
 	giveBack(from: number, to: number): void {
@@ -83,7 +83,7 @@ export class Arena {
 		fallocate(this.fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, from, to - from);
 	}
 
-	/** For copies; what it holds is gone with the next call of anybody. */
+	/** For copies; every call may overwrite its content. */
 	get chunk(): Buffer {
 		return (this.#chunk ??= buffer(CHUNK));
 	}

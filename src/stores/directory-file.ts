@@ -1,5 +1,5 @@
 /**
- * A file of an images folder that has its name only at the end. A large one has none until then, where the file system can
+ * A file of an images directory that has its name only at the end. A large one has none until then, where the file system can
  * make such files, else a temporary one; a small one is in memory.
  */
 import { closeSync, existsSync, fsync, openSync, renameSync } from 'node:fs';
@@ -29,13 +29,13 @@ const sync = promisify(fsync);
 /** Of files with a temporary name: those of the image may be as long as a name can be. */
 let unfinished = 0;
 
-/** What the files of a folder share. */
+/** What the files of a directory share. */
 export interface Limits {
 	mayHold(bytes: number): boolean;
 	mayOpen(): boolean;
 }
 
-/** One file of a folder. */
+/** One file of a directory. */
 export class DirectoryFile implements FileWriter {
 	readonly isLast: boolean;
 	readonly patches: { offset: number; bytes: Uint8Array }[] = [];

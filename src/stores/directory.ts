@@ -1,7 +1,7 @@
 /**
- * An images folder: what extract writes for a plain `criu restore`.
+ * An images directory: what extract writes for a plain `criu restore`.
  *
- * A folder must never look like an image that it is not, so files get their names at the very end, inventory.img last of
+ * A directory must never look like an image that it is not, so files get their names at the very end, inventory.img last of
  * all. Until then a large one has no name (a process that is killed leaves nothing), and small ones are in memory.
  */
 import { closeSync, fsync, lstatSync, openSync } from 'node:fs';

@@ -47,7 +47,7 @@ export class HeldStore implements Store {
 		else held!.data.set(bytes, offset);
 	}
 
-	/** Lets go of everything that nobody took. */
+	/** Frees everything that CRIU has not read. */
 	close(): void {
 		// First: there is no need to give back part after part of a file that goes as a whole.
 		this.#room.close();

@@ -24,7 +24,7 @@ export interface AllocatorOptions {
 	keep: boolean;
 	/** Most bytes to hold in memory. */
 	memoryLimit: number | undefined;
-	/** Folder for the rest. */
+	/** Directory for the rest. */
 	spool: string | undefined;
 	log: Pick<Log, 'info'>;
 }

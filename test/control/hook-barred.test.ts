@@ -4,9 +4,10 @@ import { chmodSync, cpSync, mkdirSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { serveControl } from '../../src/control/server.js';
 import { afterwards } from '../support/cleanup.js';
+import { HOOK } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { HOOK, run, Script } from './script.js';
+import { run, Script } from './script.js';
 
 const test = suite('a control socket that is not open to the script');
 const SOCKET = 'streamer-capture-control.sock';
@@ -25,7 +26,7 @@ function scriptOfAnother(): (action: string, dir: string) => Script {
 	return (action, dir) => new Script(action, dir, {}, join(copy, 'scripts/criu-streamer-hook'), as);
 }
 
-test('of another user: the script ends at once, and says whose it is', async () => {
+test('a socket of another user: the script fails at once, and names the owner', async () => {
 	const script = scriptOfAnother();
 	const dir = temporaryFolder();
 	chmodSync(dir, 0o755);
@@ -54,7 +55,7 @@ test('in a directory of another user', async () => {
 	);
 });
 
-test('any other error ends it, too', async () => {
+test('any other error of the connection is a failure at once, too', async () => {
 	const dir = temporaryFolder();
 	symlinkSync(SOCKET, join(dir, SOCKET));
 	await run('pre-stream', dir).fails(/ELOOP/);

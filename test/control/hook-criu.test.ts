@@ -1,16 +1,15 @@
 /** The action script with a real CRIU: what became of the image decides whether the application lives. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { serveControl } from '../../src/control/server.js';
 import { type Application, type Command, Scene } from '../real/scene.js';
 import { afterwards } from '../support/cleanup.js';
+import { HOOK } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/until.js';
 
 const test = suite('action script, real CRIU');
-const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 
 function dump(scene: Scene, application: Application, folder: string, ...args: string[]): Command {
 	return scene.criuCommand('dump', folder, `-t ${application.pid}`, `--action-script ${HOOK}`, ...args);

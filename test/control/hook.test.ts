@@ -23,10 +23,12 @@ import * as assert from 'uvu/assert';
 import type { Role } from '../../src/control/paths.js';
 import { type ControlServer, serveControl } from '../../src/control/server.js';
 import { afterwards } from '../support/cleanup.js';
+import { openDescriptors } from '../support/descriptors.js';
+import { HOOK } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
-import { HOOK, imageDir, run, Script } from './script.js';
+import { imageDir, run, Script } from './script.js';
 
 const test = suite('action script');
 
@@ -52,7 +54,7 @@ async function asked(server: ControlServer): Promise<void> {
 	await until('a question', () => server.waiting > 0);
 }
 
-test('actions that do not matter end at once, without Node', async () => {
+test('other actions end at once, without Node', async () => {
 	const dir = temporaryFolder();
 	const bin = temporaryFolder();
 	const mark = join(bin, 'started');
@@ -65,7 +67,7 @@ test('actions that do not matter end at once, without Node', async () => {
 	assert.is(existsSync(mark), true, 'this test would have noticed a Node');
 });
 
-test('a person who starts it learns what it is for', async () => {
+test('started by hand it says that CRIU has to start it', async () => {
 	const { code, stderr } = await new Script(undefined, '').end;
 	assert.is(code, 2);
 	assert.match(stderr, /^criu-image-streamer: [^\n]*--action-script[^\n]*\n$/);
@@ -93,7 +95,7 @@ test('pre-stream: the streamer comes later, and is ready later still', async () 
 	}
 });
 
-test('pre-stream: a capture and a serve in one folder, one of them ready', async () => {
+test('pre-stream: a capture and a serve in one directory, one of them ready', async () => {
 	const dir = temporaryFolder();
 	const serve = streamer(dir, 'serve');
 	streamer(dir, 'capture').criuSocketReady();
@@ -164,7 +166,7 @@ test('post-dump: waits until the stream is out', async () => {
 	assert.is(server.givenUp.aborted, false);
 });
 
-test('post-dump: who asked is answered although the streamer ends right away', async () => {
+test('post-dump: a question is answered although the streamer ends right away', async () => {
 	for (let i = 0; i < 5; i++) {
 		const dir = temporaryFolder();
 		const server = connected(dir);
@@ -189,7 +191,7 @@ test('post-dump: the capture failed, before the question or after it', async () 
 	await run('post-dump', dir).fails(/no space left/);
 });
 
-test('post-dump: a failure after the stream was out is none', async () => {
+test('post-dump: a failure after the stream was out does not count', async () => {
 	const dir = temporaryFolder();
 	const server = connected(dir);
 	server.finish();
@@ -256,12 +258,12 @@ test('CRIU dies while its script waits', async () => {
 	}
 });
 
-test('a timeout that is none', async () => {
+test('a timeout that is not a number', async () => {
 	for (const seconds of ['0', '-1', 'ten', '1e300', 'NaN', '0.0009', '2147483.001']) {
 		const dir = temporaryFolder();
 		connected(dir).finish();
 		await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: seconds }).fails(
-			/CRIU_STREAMER_TIMEOUT=.* is no number of seconds from 0\.001 to 2147483/,
+			/CRIU_STREAMER_TIMEOUT=.* is not a number of seconds from 0\.001 to 2147483/,
 		);
 	}
 });
@@ -272,7 +274,7 @@ test('the longest timeout', async () => {
 	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: '2147483' }).succeeds();
 });
 
-test('a folder with a long path, and one with blanks', async () => {
+test('a directory with a long path, and one with blanks', async () => {
 	for (const name of ['x'.repeat(200), 'a b  c']) {
 		const dir = join(temporaryFolder(), name, 'y'.repeat(60));
 		mkdirSync(dir, { recursive: true });
@@ -310,7 +312,7 @@ test('a package without its build', async () => {
 	);
 });
 
-test('only its user may ask, and two streamers cannot share a place', () => {
+test('the socket has mode 0600, and two streamers cannot share a work directory', () => {
 	const dir = temporaryFolder();
 	const server = streamer(dir);
 	assert.is(statSync(server.path).mode & 0o777, 0o600);
@@ -318,7 +320,7 @@ test('only its user may ask, and two streamers cannot share a place', () => {
 	assert.is(existsSync(server.path), true);
 });
 
-test('clients that misbehave disturb nobody', async () => {
+test('clients that misbehave do not affect others', async () => {
 	const dir = temporaryFolder();
 	const server = connected(dir);
 	const seen = imageDir(dir);
@@ -368,7 +370,7 @@ test('clients that misbehave disturb nobody', async () => {
 	await until('every descriptor is closed', () => openDescriptors() <= before);
 });
 
-test('more clients than are served', async () => {
+test('connections over the limit are closed', async () => {
 	const dir = temporaryFolder();
 	const server = connected(dir);
 	const clients: Socket[] = [];
@@ -407,10 +409,6 @@ test('a capture stays for the script as long as CRIU holds its connection', asyn
 	await failed.linger(new Promise(() => {}));
 	await run('post-dump', dir).fails(/no space/);
 });
-
-function openDescriptors(): number {
-	return readdirSync('/proc/self/fd').length;
-}
 
 function isNode(pid: number): boolean {
 	try {

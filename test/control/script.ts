@@ -3,11 +3,9 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { afterwards } from '../support/cleanup.js';
-
-export const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
+import { HOOK } from '../support/streamer.js';
 
 /** As CRIU names its images folder to scripts. */
 export function imageDir(dir: string): string {

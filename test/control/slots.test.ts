@@ -91,7 +91,7 @@ test('the claim of a CRIU that ended before it connected is free again', async (
 	assert.is(slots.hasScriptOf(two.pid), true);
 });
 
-test('whoever connects first is served, and scripts of others are not answered', async () => {
+test('the first CRIU that connects is served, and scripts of others are refused', async () => {
 	const [one, two] = [await criu(), await criu()];
 	const slots = new Slots('capture', 1);
 	assert.is(slots.claim(one.script), undefined);
@@ -103,7 +103,7 @@ test('whoever connects first is served, and scripts of others are not answered',
 	assert.is(slots.hasScriptOf(two.pid), true);
 });
 
-test('as many as are expected', async () => {
+test('as many CRIUs as are expected are served', async () => {
 	const [one, two, three] = [await criu(), await criu(), await criu()];
 	const slots = new Slots('serve', 2);
 	assert.is(slots.claim(one.script), undefined);

@@ -1,11 +1,12 @@
 /** A peer on CRIU's socket that is not CRIU: refused by name, and nothing of what it sent stays open. */
-import { closeSync, openSync, readdirSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { CriuConnection } from '../../src/criu/connection.js';
 import { close, write } from '../../src/libc/calls.js';
 import { sendFds } from '../../src/libc/message.js';
 import { makePipe } from '../../src/libc/pipes.js';
 import { afterwards } from '../support/cleanup.js';
+import { openDescriptors } from '../support/descriptors.js';
 import { data, file, fileEnd, imageEnd, markersIn, prefixed, streamOf } from '../support/markers.js';
 import { socketPairs } from '../support/socket-pair.js';
 import { namesIn, requestFor, StandInDump, StandInRestore } from '../support/stand-in.js';
@@ -148,10 +149,6 @@ const cases: Case[] = [
 ];
 
 const alone = suite('a hostile peer');
-
-function openDescriptors(): number {
-	return readdirSync('/proc/self/fd').length;
-}
 
 /** Takes a request and its pipe from `connection`, until that fails. */
 async function talk(connection: CriuConnection): Promise<string> {

@@ -24,7 +24,7 @@ test('every option and its short name are explained', () => {
 	}
 });
 
-test('examples use no option that is not there', () => {
+test('examples use only options that exist', () => {
 	const known = new Set([...Object.keys(definitions), 'stream', 'tree', 'images-dir']);
 	for (const line of ours) {
 		for (const [, name] of line.matchAll(/ --([a-z-]+)/g)) assert.ok(known.has(name!), `--${name}: ${line}`);

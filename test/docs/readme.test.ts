@@ -25,7 +25,7 @@ async function run(stage: Stage, heading: string, prepare = ''): Promise<void> {
 	const code = examples.get(heading);
 	assert.ok(code, `README.md has no example ${heading}`);
 	afterwards(() => {
-		// A restored process belongs to nobody here.
+		// A restored process is not a child of this one.
 		const pid = Number(
 			existsSync(join(stage.folder, 'pid')) && readFileSync(join(stage.folder, 'pid'), 'utf8'),
 		);
@@ -88,7 +88,7 @@ test('With the files of the process', async () => {
 	assert.is(readFileSync(join(app, 'data'), 'utf8'), 'of the process');
 });
 
-test('no example is left out', () => {
+test('every example is tested', () => {
 	assert.is(examples.size, 6);
 });
 

@@ -1,4 +1,5 @@
 // The runner must not take a broken file for a good one.
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -93,6 +94,20 @@ test('a skip says why, and is a failure in CI unless the machine cannot', async 
 	);
 	assert.is(inside.failures.length, 1);
 	assert.match(inside.failures[0]!, 'no lz4');
+});
+
+test('the time of each file comes at the end, slowest first, and the totals come last', () => {
+	const cwd = fileURLToPath(new URL('../..', import.meta.url));
+	const run = ['--import', 'tsx', 'test/run.ts', 'net/frame', 'net/address'];
+	const lines = execFileSync(process.execPath, run, { cwd, encoding: 'utf8' }).trimEnd().split('\n');
+	assert.match(lines.at(-1)!, /^\d+ passed, 0 failed$/);
+	const times = lines.slice(lines.indexOf('time of each file, slowest first:') + 1, -2);
+	assert.equal(times.map((line) => line.trim().split(/ +/)[2]).sort(), [
+		'test/net/address.test.ts',
+		'test/net/frame.test.ts',
+	]);
+	const seconds = times.map((line) => Number.parseFloat(line));
+	assert.ok(seconds[0]! >= seconds[1]!);
 });
 
 test.run();

@@ -45,7 +45,7 @@ const bad = [
 	'',
 ];
 for (const text of bad) {
-	test(`"${text.replace('\0', '\\0')}" is wrong usage, and the error shows what is right`, () => {
+	test(`"${text.replace('\0', '\\0')}" is wrong usage, and the error shows the right forms`, () => {
 		assert.throws(
 			() => parseAddress('--listen', text),
 			(error: Error) =>
@@ -64,7 +64,7 @@ const hex: [ip: string, expected: string][] = [
 	['fe80::1%7', `0a001b5800000000fe80${'00'.repeat(13)}0107000000`],
 ];
 for (const [ip, expected] of hex) {
-	test(`${ip} is what the kernel calls ${expected}`, () => {
+	test(`${ip} is the sockaddr ${expected}`, () => {
 		assert.is(inetSockaddr(ip, 7000).toString('hex'), expected);
 	});
 }

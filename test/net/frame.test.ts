@@ -32,7 +32,7 @@ for (const piece of [1, 2, 3, 4, 5, 7, 100, stream.length]) {
 	});
 }
 
-test('takes the longest message, and refuses one byte more before it has come', () => {
+test('accepts the longest message, and rejects a longer one by its length alone', () => {
 	const deframer = new Deframer('shard fd 3', 10);
 	deframer.push(frame(Buffer.alloc(10)));
 	assert.is(deframer.next()?.length, 10);
@@ -46,7 +46,7 @@ test('a length of 4 GB is refused, not allocated', () => {
 	assert.throws(() => deframer.next(), /4294967295 bytes/);
 });
 
-test('gives back what is left after a message', () => {
+test('returns the bytes that follow a message', () => {
 	const deframer = new Deframer('the test', 10);
 	deframer.push(Buffer.concat([frame(Buffer.of(1)), Buffer.of(7, 8)]));
 	assert.is(hex(deframer.next()), '01');

@@ -3,10 +3,11 @@ import { mkdirSync, openSync, readFileSync, readSync, rmSync, writeFileSync } fr
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { afterwards } from '../support/cleanup.js';
+import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
 import { need } from '../support/tools.js';
 import { examplesOf, Stage } from './examples.js';
-import { freePort, startS3, startSshd } from './servers.js';
+import { startS3, startSshd } from './servers.js';
 
 const test = suite('partners');
 const examples = examplesOf('docs/partners.md');

@@ -1,22 +1,13 @@
 /** The real servers that partners talk to, on loopback, for as long as a test. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterwards } from '../support/cleanup.js';
+import { freePort } from '../support/free-port.js';
 import { tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 import type { Stage } from './examples.js';
-
-/** A port that nobody had a moment ago. */
-export async function freePort(): Promise<number> {
-	const server = createServer();
-	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-	const { port } = server.address() as { port: number };
-	await new Promise((resolve) => server.close(resolve));
-	return port;
-}
 
 /** Makes `ssh target` lead to an sshd of the test: with its own keys and configuration, and the stage's PATH. */
 export async function startSshd(stage: Stage): Promise<void> {

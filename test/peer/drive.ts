@@ -1,6 +1,6 @@
 /** What the engine does with shards, as little of it as shows that a transport carries bytes. */
 
-import { createServer } from 'node:net';
+import * as assert from 'uvu/assert';
 import { buffer, read, write } from '../../src/libc/calls.js';
 import { callError, EAGAIN, EINTR } from '../../src/libc/errno.js';
 import { EPOLLIN, EPOLLOUT } from '../../src/libc/poller.js';
@@ -9,8 +9,10 @@ import { checkOptions } from '../../src/options/check.js';
 import type { Command } from '../../src/options/definitions.js';
 import { type Options, readOptions } from '../../src/options/resolve.js';
 import type { LinkRequest } from '../../src/peer/handshake.js';
-import type { Shard } from '../../src/stream/shard.js';
+import { receiveOver, type Surroundings, sendOver } from '../../src/peer/link.js';
+import type { Incoming, Outgoing, Shard } from '../../src/stream/shard.js';
 import type { Way } from '../../src/transports/open.js';
+import { afterwards } from '../support/cleanup.js';
 
 /** The options of a command line. */
 export function optionsOf(command: Command, given: Record<string, unknown>): Options {
@@ -37,6 +39,54 @@ export async function linkOf(command: Command, given: Record<string, unknown>): 
 	return way.link;
 }
 
+/** What a command line gives, by the names of its options. */
+export type Given = Record<string, unknown>;
+
+/** Long enough for a slow machine where a time does not matter: it never ends a good connection. */
+const PATIENT: Surroundings = { patienceMillis: 120_000, handshakeMillis: 120_000 };
+
+/** The sending side of a command line; it is closed when the test ends. */
+export async function sender(given: Given, limits: Surroundings = {}): Promise<Outgoing> {
+	const outgoing = await sendOver(await linkOf('capture', given), { ...PATIENT, ...limits });
+	afterwards(() => outgoing.close());
+	return outgoing;
+}
+
+/** The receiving side of a command line; it is closed when the test ends. */
+export async function receiver(given: Given, limits: Surroundings = {}): Promise<Incoming> {
+	const incoming = await receiveOver(await linkOf('extract', given), { ...PATIENT, ...limits });
+	afterwards(() => incoming.close());
+	return incoming;
+}
+
+/** Starts a listening side by `start`, which passes the limits on; resolves when it listens, with what it resolves with. */
+export async function onceListening<T>(
+	start: (limits: Surroundings) => Promise<T>,
+): Promise<{ side: Promise<T> }> {
+	let side!: Promise<T>;
+	await new Promise<void>((resolve, reject) => {
+		side = start({ listening: async () => resolve() });
+		side.catch(reject);
+	});
+	return { side };
+}
+
+/** More than the buffers of both sides hold. */
+const BYTES = 9 << 20;
+
+/** Bytes pass from one side to the other, on every shard, and are confirmed. */
+export async function carry(outgoing: Outgoing, incoming: Incoming): Promise<void> {
+	const sent = outgoing.shards.map((_, i) => pattern(BYTES + i, i));
+	const reading = Promise.all(incoming.shards.map(readAll));
+	await Promise.all(outgoing.shards.map((shard, i) => writeAll(shard, sent[i]!)));
+	const received = outgoing.received();
+	const got = await reading;
+	assert.is(got.length, sent.length);
+	for (const [i, bytes] of got.entries()) assert.ok(bytes.equals(sent[i]!), `shard ${i} came as it was sent`);
+	await incoming.acknowledge();
+	assert.equal(await received, { silent: false });
+}
+
 /** Writes all of `bytes` to a shard. */
 export async function writeAll({ fd, name }: Shard, bytes: Buffer): Promise<void> {
 	for (let at = 0; at < bytes.length; ) {
@@ -58,15 +108,6 @@ export async function readAll({ fd, name }: Shard): Promise<Buffer> {
 		else if (count > 0) parts.push(Buffer.from(memory.subarray(0, count)));
 		else if (count !== -EINTR) throw callError(`cannot read ${name}`, count);
 	}
-}
-
-/** A port of this machine that was free a moment ago. */
-export async function freePort(): Promise<number> {
-	const server = createServer();
-	await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-	const { port } = server.address() as { port: number };
-	await new Promise((resolve) => server.close(resolve));
-	return port;
 }
 
 /** Bytes that differ from shard to shard and from place to place. */

@@ -3,46 +3,19 @@ import { createServer, connect as netConnect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
+import { poller } from '../../src/libc/poller.js';
+import { parseAddress } from '../../src/net/address.js';
 import { Deframer, frame } from '../../src/net/frame.js';
+import { acceptAt, incoming as arrival, listenAt } from '../../src/net/sockets.js';
 import { accepted, hello, type LinkSettings, VERSION } from '../../src/peer/handshake.js';
-import { receiveOver, type Surroundings, sendOver } from '../../src/peer/link.js';
 import { link } from '../../src/proto/messages.js';
 import type { Incoming, Outgoing } from '../../src/stream/shard.js';
 import { afterwards } from '../support/cleanup.js';
+import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { failureOf, freePort, linkOf, pattern, readAll, writeAll } from './drive.js';
-
-/** More than the buffers of both sides hold. */
-const BYTES = 9 << 20;
-/** Of a stranger's connection; long enough for a slow machine where it does not matter, as here it never ends a good one. */
-const PATIENT: Surroundings = { patienceMillis: 120_000, handshakeMillis: 120_000 };
-
-type Given = Record<string, unknown>;
-
-async function sender(given: Given, limits: Surroundings = {}): Promise<Outgoing> {
-	const outgoing = await sendOver(await linkOf('capture', given), { ...PATIENT, ...limits });
-	afterwards(() => outgoing.close());
-	return outgoing;
-}
-
-async function receiver(given: Given, limits: Surroundings = {}): Promise<Incoming> {
-	const incoming = await receiveOver(await linkOf('extract', given), { ...PATIENT, ...limits });
-	afterwards(() => incoming.close());
-	return incoming;
-}
-
-async function carry(outgoing: Outgoing, incoming: Incoming): Promise<void> {
-	const sent = outgoing.shards.map((_, i) => pattern(BYTES + i, i));
-	const reading = Promise.all(incoming.shards.map(readAll));
-	await Promise.all(outgoing.shards.map((shard, i) => writeAll(shard, sent[i]!)));
-	const received = outgoing.received();
-	const got = await reading;
-	assert.is(got.length, sent.length);
-	for (const [i, bytes] of got.entries()) assert.ok(bytes.equals(sent[i]!), `shard ${i} came as it was sent`);
-	await incoming.acknowledge();
-	assert.equal(await received, { silent: false });
-}
+import { until } from '../support/until.js';
+import { carry, failureOf, type Given, onceListening, readAll, receiver, sender, writeAll } from './drive.js';
 
 const unixAddress = () => `unix:${join(temporaryFolder(), 'socket')}`;
 const places: [what: string, address: () => Promise<string> | string][] = [
@@ -63,13 +36,17 @@ for (const [what, where] of places) {
 				const [there, here] = listens === 'the receiver' ? ['listen', 'connect'] : ['connect', 'listen'];
 				const receiverFirst = (there === 'listen') === (first === 'listening');
 				const start = {
-					sender: () => sender({ [here]: [address] }),
-					receiver: () => receiver({ [there]: [address] }),
+					sender: (limits = {}) => sender({ [here]: [address] }, limits),
+					receiver: (limits = {}) => receiver({ [there]: [address] }, limits),
 				};
-				const early = receiverFirst ? start.receiver() : start.sender();
-				await sleep(200);
-				const late = receiverFirst ? start.sender() : start.receiver();
-				const [a, b] = await Promise.all([early, late]);
+				const [early, late] = receiverFirst
+					? ([start.receiver, start.sender] as const)
+					: ([start.sender, start.receiver] as const);
+				const started =
+					first === 'listening'
+						? await onceListening<Outgoing | Incoming>(early)
+						: await firstTry<Outgoing | Incoming>(address, early);
+				const [a, b] = await Promise.all([started.side, late()]);
 				const [outgoing, incoming] = (receiverFirst ? [b, a] : [a, b]) as [Outgoing, Incoming];
 				assert.is(outgoing.shards.length, 1);
 				assert.ok(outgoing.shards[0]!.name.startsWith(what.startsWith('TCP') ? 'tcp://' : 'unix:/'));
@@ -77,6 +54,18 @@ for (const [what, where] of places) {
 			});
 		}
 	}
+}
+
+/** Starts a connecting side; resolves when it has tried once, in vain. */
+async function firstTry<T>(address: string, start: () => Promise<T>): Promise<{ side: Promise<T> }> {
+	const listener = await listenAt(parseAddress('--listen', address));
+	const side = start();
+	await arrival(listener);
+	const tried = acceptAt(listener);
+	listener.close();
+	assert.is.not(typeof tried, 'number');
+	poller.close((tried as { fd: number }).fd);
+	return { side };
 }
 
 async function linked(given: Given = {}, one: Given = {}, other: Given = {}): Promise<[Outgoing, Incoming]> {
@@ -217,6 +206,16 @@ failing('a receipt before the stream has ended is none', async () => {
 	assert.match((await outgoing.explain!(error)).message, /says that it has the image, before it was sent/);
 });
 
+failing('a receipt that cannot be decoded is an error', async () => {
+	const { address } = await strangerListens((socket) => {
+		socket.write(frame(accepted(0)));
+		socket.write(frame(Buffer.of(255, 255, 255)));
+	});
+	const outgoing = await sender({ connect: [address] });
+	const error = await failureOf(writeAll(outgoing.shards[0]!, Buffer.alloc(64 << 20)));
+	assert.is.not(await outgoing.explain!(error), error);
+});
+
 failing.run();
 
 /** A server that is none of ours. */
@@ -248,10 +247,7 @@ async function strangerConnects(address: string, bytes: Uint8Array): Promise<str
 
 async function open(address: string): Promise<Socket> {
 	const path = address.slice('unix:'.length);
-	for (let i = 0; !existsSync(path); i++) {
-		assert.ok(i < 600, 'the listener comes up');
-		await sleep(50);
-	}
+	await until('the listener', () => existsSync(path));
 	const socket = netConnect({ path, allowHalfOpen: true });
 	afterwards(() => socket.destroy());
 	socket.on('error', () => {});
@@ -435,6 +431,16 @@ asking('tries again when the other side hangs up before it answers', async () =>
 asking('does not wait for a server that speaks something else', async () => {
 	const { address } = await strangerListens((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
 	assert.match((await failureOf(sender({ connect: [address] }))).message, /unix:.* speaks another protocol/);
+});
+
+asking('does not take an answer that it does not know for a yes', async () => {
+	for (const [answer, expected] of [
+		[Buffer.alloc(0), /unix:.* gave no answer that is known/],
+		[Buffer.of(255, 255, 255), /unix:.* speaks another protocol/],
+	] as const) {
+		const { address } = await strangerListens((socket) => socket.write(frame(answer)));
+		assert.match((await failureOf(sender({ connect: [address] }))).message, expected);
+	}
 });
 
 asking('does not wait for ever for a server that says nothing', async () => {

@@ -2,24 +2,21 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer as createPlainServer } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
 import * as assert from 'uvu/assert';
+import { bytesWaiting } from '../../src/libc/pipes.js';
 import { frame } from '../../src/net/frame.js';
 import { hello, type LinkSettings } from '../../src/peer/handshake.js';
-import { receiveOver, type Surroundings, sendOver } from '../../src/peer/link.js';
 import type { Incoming, Outgoing } from '../../src/stream/shard.js';
 import { afterwards, mark, unwind } from '../support/cleanup.js';
+import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
-import { until } from '../support/until.js';
-import { failureOf, freePort, linkOf, pattern, readAll, writeAll } from './drive.js';
+import { settled, until } from '../support/until.js';
+import { carry, failureOf, type Given, onceListening, readAll, receiver, sender, writeAll } from './drive.js';
 
 const test = suite('TLS');
-const PATIENT: Surroundings = { patienceMillis: 120_000, handshakeMillis: 120_000 };
-
-type Given = Record<string, unknown>;
 
 /** A certificate authority, and certificates by openssl for both sides, and by a CA that nobody trusts. */
 interface Pki {
@@ -71,28 +68,6 @@ function pki(): Pki {
 }
 test.after(() => unwind(beforeAll));
 
-async function sender(given: Given, limits: Surroundings = {}): Promise<Outgoing> {
-	const outgoing = await sendOver(await linkOf('capture', given), { ...PATIENT, ...limits });
-	afterwards(() => outgoing.close());
-	return outgoing;
-}
-
-async function receiver(given: Given, limits: Surroundings = {}): Promise<Incoming> {
-	const incoming = await receiveOver(await linkOf('extract', given), { ...PATIENT, ...limits });
-	afterwards(() => incoming.close());
-	return incoming;
-}
-
-async function carry(outgoing: Outgoing, incoming: Incoming): Promise<void> {
-	const sent = outgoing.shards.map((_, i) => pattern((9 << 20) + i, i));
-	const reading = Promise.all(incoming.shards.map(readAll));
-	await Promise.all(outgoing.shards.map((shard, i) => writeAll(shard, sent[i]!)));
-	const received = outgoing.received();
-	for (const [i, bytes] of (await reading).entries()) assert.ok(bytes.equals(sent[i]!), `shard ${i}`);
-	await incoming.acknowledge();
-	assert.equal(await received, { silent: false });
-}
-
 const tcp = async () => `tcp://127.0.0.1:${await freePort()}`;
 const server = () => ({ ...pki().server, 'tls-ca': pki().ca });
 const client = () => ({ ...pki().client, 'tls-ca': pki().ca });
@@ -132,13 +107,13 @@ test('the first bytes come before the last are written', async () => {
 		receiver({ listen: [address], ...server() }),
 		sender({ connect: [address], ...client() }),
 	]);
-	const reading = readAll(incoming.shards[0]!);
-	for (let i = 0; i < 20; i++) {
+	const { fd } = incoming.shards[0]!;
+	for (let i = 1; i <= 20; i++) {
 		await writeAll(outgoing.shards[0]!, Buffer.from('a little'));
-		await sleep(10);
+		await until('it to come', () => bytesWaiting(fd) === i * 'a little'.length);
 	}
 	const received = outgoing.received();
-	assert.is(String(await reading), 'a little'.repeat(20));
+	assert.is(String(await readAll(incoming.shards[0]!)), 'a little'.repeat(20));
 	await incoming.acknowledge();
 	await received;
 });
@@ -227,19 +202,15 @@ test('TLS to a listener without it is an error that says so', async () => {
 
 test('TLS 1.2 is not spoken', async () => {
 	const address = await tcp();
-	const incoming = receiver({ listen: [address], ...server() });
+	const { side: incoming } = await onceListening((limits) =>
+		receiver({ listen: [address], ...server() }, limits),
+	);
 	const port = Number(address.split(':')[2]);
 	const ca = readFileSync(pki().ca);
 	const failure = await new Promise<Error>((resolve, reject) => {
-		const attempt = () => {
-			const socket = tlsConnect({ port, host: '127.0.0.1', ca, maxVersion: 'TLSv1.2' });
-			socket.on('secureConnect', () => reject(new Error('it was spoken')));
-			socket.on('error', (error: NodeJS.ErrnoException) => {
-				if (error.code === 'ECONNREFUSED') setTimeout(attempt, 50);
-				else resolve(error);
-			});
-		};
-		attempt();
+		const socket = tlsConnect({ port, host: '127.0.0.1', ca, maxVersion: 'TLSv1.2' });
+		socket.on('secureConnect', () => reject(new Error('it was spoken')));
+		socket.on('error', resolve);
 	});
 	assert.match(failure.message, /protocol version|alert/i);
 	await carry(await sender({ connect: [address], ...client() }), await incoming);
@@ -247,9 +218,10 @@ test('TLS 1.2 is not spoken', async () => {
 
 test('a client that connects and says nothing is closed in time', async () => {
 	const address = await tcp();
-	const incoming = receiver({ listen: [address], ...server() }, { handshakeMillis: 2000 });
+	const { side: incoming } = await onceListening((limits) =>
+		receiver({ listen: [address], ...server() }, { handshakeMillis: 2000, ...limits }),
+	);
 	const port = Number(address.split(':')[2]);
-	await sleep(200);
 	const { connect } = await import('node:net');
 	const silent = connect({ port, host: '127.0.0.1' });
 	afterwards(() => silent.destroy());
@@ -269,7 +241,7 @@ async function linked(given: Given = {}): Promise<[Outgoing, Incoming]> {
 test('the receiver’s reason reaches a sender in the middle of its writing', async () => {
 	const [outgoing, incoming] = await linked({ shards: '2' });
 	const writing = failureOf(writeAll(outgoing.shards[1]!, Buffer.alloc(64 << 20)));
-	await sleep(300);
+	await until('the first bytes', () => bytesWaiting(incoming.shards[1]!.fd) > 0);
 	await incoming.close(new Error('cannot write pages-1.img: no space left'));
 	const error = await outgoing.explain!(await writing);
 	assert.match(error.message, /^the receiver at tcp:.* says: cannot write pages-1.img: no space left$/);
@@ -301,8 +273,7 @@ test('a pump holds little of a stream that nobody reads', async () => {
 			written++;
 		}
 	})();
-	await sleep(3000);
-	const stuck = written;
+	const stuck = await settled('the writer', () => written);
 	assert.ok(stuck < 100, `${stuck} MiB went out though nobody read`);
 	const reading = readAll(incoming.shards[0]!);
 	await writing;

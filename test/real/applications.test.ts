@@ -1,8 +1,9 @@
 /** Applications of many kinds, each of which checks itself after its restore. */
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
+import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
-import { criuOrSkip, freePort, Scene } from './scene.js';
+import { criuOrSkip, Scene } from './scene.js';
 
 const test = suite('real CRIU, the application');
 

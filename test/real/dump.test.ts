@@ -1,15 +1,15 @@
 /** What CRIU can be asked for besides a plain dump and restore. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
+import { freePort } from '../support/free-port.js';
+import { HOOK } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/until.js';
-import { criuOrSkip, freePort, Scene } from './scene.js';
+import { criuOrSkip, Scene } from './scene.js';
 
 const test = suite('real CRIU, ways to dump');
 
-const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 const STREAM = 'criu-image-streamer capture -W src | criu-image-streamer extract -W dst';
 
 test('an application that runs on after its dump', async () => {

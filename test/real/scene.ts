@@ -17,7 +17,6 @@ import {
 	truncateSync,
 	writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -66,21 +65,6 @@ export function program(name: Program): string {
 	const cc = spawnSync(compiler, ['-O1', '-pthread', '-o', path, file], { encoding: 'utf8' });
 	assert.is(cc.status, 0, cc.stderr);
 	return path;
-}
-
-/** A port that nobody uses, out of those that the system gives to clients. */
-export async function freePort(): Promise<number> {
-	for (;;) {
-		const port = 15_000 + Math.floor(Math.random() * 15_000);
-		const server = createServer();
-		const free = await new Promise<boolean>((resolve) => {
-			server.on('error', () => resolve(false));
-			server.listen(port, '127.0.0.1', () => resolve(true));
-		});
-		if (!free) continue;
-		await new Promise((resolve) => server.close(resolve));
-		return port;
-	}
 }
 
 function kill(pid: number, signal: NodeJS.Signals): void {

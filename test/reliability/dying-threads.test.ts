@@ -5,16 +5,16 @@
  */
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { Pagemap } from '../../src/images/pagemap.js';
 import { type Application, type Command, criuOrSkip, program, Scene } from '../real/scene.js';
+import { freePort } from '../support/free-port.js';
 import { StandInRestore } from '../support/stand-in.js';
+import { HOOK } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
 import { need } from '../support/tools.js';
 
 const test = suite('dying threads');
-const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 const SCRIPT = ['--action-script', HOOK];
 const TIMES = full ? 20 : 1;
 const LONG = { seconds: 600 };
@@ -38,7 +38,6 @@ const readers: Record<string, string> = {
 };
 
 async function streamOf(reader: string): Promise<string> {
-	const { freePort } = await import('../real/scene.js');
 	return reader.includes('PORT') ? reader.replaceAll('PORT', String(await freePort())) : reader;
 }
 

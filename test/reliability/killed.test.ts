@@ -4,14 +4,14 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { Scene } from '../real/scene.js';
 import { dumpUnlessEnded, restoreUnlessEnded } from '../support/connect.js';
 import { content } from '../support/content.js';
 import { imageEnd, streamOf, whole } from '../support/markers.js';
+import { random } from '../support/random.js';
 import { namesIn, type StandInDump } from '../support/stand-in.js';
-import { type Streamer, startCapture, startExtract, startPipeline } from '../support/streamer.js';
+import { HOOK, type Streamer, startCapture, startExtract, startPipeline } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
@@ -21,23 +21,11 @@ const REAL_RUNS = full ? 40 : 4;
 /** For everybody else to end: a second or less; the bound is what a machine under load may need. */
 const SECONDS = full ? 5 : 60;
 const PIECE = 64 << 10;
-const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 
 const files = new Map(
 	[100, 70_000, 0, 4_000_000, 30_000, 2_000_000].map((bytes, i) => [`pages-${i}.img`, content(i + 1, bytes)]),
 );
 const TOTAL = [...files.values()].reduce((sum, { length }) => sum + length, 0);
-
-/** Numbers from 0 to 1, the same for the same seed. */
-function random(seed: number): () => number {
-	let state = seed * 2654435761;
-	return () => {
-		state = (state + 0x6d2b79f5) | 0;
-		let t = Math.imul(state ^ (state >>> 15), state | 1);
-		t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-		return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-	};
-}
 
 type Victim = 'capture' | 'extract' | 'criu';
 

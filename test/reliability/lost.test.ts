@@ -10,17 +10,16 @@ import {
 	writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { type Command, Scene } from '../real/scene.js';
 import { afterwards } from '../support/cleanup.js';
+import { HOOK } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
 import { need, tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 import { MEGABYTES } from './generations.js';
 
 const test = suite('lost');
-const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 const MB = 1 << 20;
 const capture = 'criu-image-streamer capture -W src';
 const extract = 'criu-image-streamer extract';

@@ -5,7 +5,7 @@ import { content } from '../support/content.js';
 import { StandInDump } from '../support/stand-in.js';
 import { startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { until } from '../support/until.js';
+import { settled } from '../support/until.js';
 
 const test = suite('a reader that is gone');
 const LARGE = content(1, 8 << 20);
@@ -20,14 +20,7 @@ for (const mode of ['always', 'never']) {
 				() => 'all was taken',
 				() => 'refused',
 			);
-			let before = -1;
-			await until('all pipes to be full', async () => {
-				const now = ends.reduce((sum, { fd }) => sum + bytesWaiting(fd), 0);
-				const isFull = now > 0 && now === before;
-				before = now;
-				if (!isFull) await new Promise((resolve) => setTimeout(resolve, 300));
-				return isFull;
-			});
+			await settled('the pipes', () => ends.reduce((sum, { fd }) => sum + bytesWaiting(fd), 0));
 			for (const end of ends) end.close();
 			assert.match(await process.ends(1), /its reader is gone/);
 			assert.is(await writing, 'refused');

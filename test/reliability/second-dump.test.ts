@@ -4,28 +4,19 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { type Application, type Command, Scene } from '../real/scene.js';
+import { random } from '../support/random.js';
+import { HOOK } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
 import { until } from '../support/until.js';
 
 const test = suite('two CRIUs in one work directory');
-const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 const RUNS = full ? 40 : 6;
 /** For a CRIU that is refused to end: far less than it would wait for a streamer that does not come. */
 const SECONDS = 60;
 /** Of a script whose CRIU comes when the capture has ended: in seconds, as CRIU_STREAMER_TIMEOUT. */
 const TIMEOUT = '15';
-
-/** Numbers from 0 to 1, the same for the same seed. */
-function random(seed: number): () => number {
-	let state = seed;
-	return () => {
-		state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-		return state / 2 ** 32;
-	};
-}
 
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis));
 

@@ -3,15 +3,14 @@
  * whatever it holds on to.
  */
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { type Application, criuOrSkip, Scene } from '../real/scene.js';
 import { StandInRestore } from '../support/stand-in.js';
+import { HOOK } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
 import { MEGABYTES, pagesIn, tear } from './generations.js';
 
 const test = suite('torn');
-const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 const SCRIPT = ['--action-script', HOOK];
 const TIMES = full ? 20 : 2;
 const LONG = { seconds: full ? 3600 : 600 };

@@ -2,6 +2,7 @@
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { content } from '../support/content.js';
+import { openDescriptors } from '../support/descriptors.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
@@ -150,7 +151,7 @@ for (const keep of [false, true]) {
 	}
 }
 
-test('what was read is given back to the file system', async () => {
+test('space that was read is freed in the file system', async () => {
 	const spool = temporaryFolder();
 	const filled = held({ memoryLimit: 0, spool });
 	const parts = 6;
@@ -192,7 +193,7 @@ for (const [where, choice] of [
 	});
 }
 
-test('small parts of one spool are given back, too', async () => {
+test('small parts of one spool are freed, too', async () => {
 	const spool = temporaryFolder();
 	const filled = held({ memoryLimit: 0, spool });
 	const files = 40;
@@ -258,10 +259,6 @@ limits('a spool that is no folder is named', async () => {
 });
 
 limits.run();
-
-function openDescriptors(): number {
-	return readdirSync('/proc/self/fd').length;
-}
 
 /** Of the unnamed files in `folder` that this process has open. */
 function blocksOfUnnamed(folder: string): number {

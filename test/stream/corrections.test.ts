@@ -1,7 +1,14 @@
 /** The file of corrections, as bytes and as values, and what a reader refuses. */
 import * as assert from 'uvu/assert';
 import { corrections } from '../../src/proto/images.js';
-import { decodeCorrections, encodeCorrections } from '../../src/stream/corrections.js';
+import { withCorrections } from '../../src/stream/corrected-store.js';
+import {
+	CORRECTIONS,
+	decodeCorrections,
+	encodeCorrections,
+	MAX_CORRECTIONS_BYTES,
+} from '../../src/stream/corrections.js';
+import type { Store } from '../../src/stream/store.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('corrections');
@@ -42,5 +49,11 @@ const refused: Record<string, [Uint8Array, RegExp]> = {
 };
 for (const [what, [content, message]] of Object.entries(refused))
 	test(`refused: ${what}`, () => assert.throws(() => decodeCorrections(content), message));
+
+test('refused: a file over 16 MiB, before it has come', () => {
+	const writer = withCorrections({ patch() {} } as unknown as Store).store.create(CORRECTIONS);
+	writer.expect(MAX_CORRECTIONS_BYTES);
+	assert.throws(() => writer.expect(1), /larger than 16777216 bytes/);
+});
 
 test.run();

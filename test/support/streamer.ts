@@ -11,6 +11,8 @@ import { until } from './until.js';
 
 /** How the command is called. */
 export type Program = readonly [command: string, ...first: string[]];
+/** The action script. */
+export const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 export const ours: Program = [process.execPath, fileURLToPath(new URL('../../dist/bin.js', import.meta.url))];
 
 /** The original, where $STREAMER_PEER names its binary; else the test is skipped. */

@@ -3,6 +3,8 @@
 /** Far longer than anything here needs on the slowest machine: it ends a test that would hang. */
 const SECONDS = 120;
 const LOOK_MILLIS = 10;
+/** What has not changed for so long has come to a stop: nothing else tells that. */
+const STILL_MILLIS = 500;
 
 /** The first value of `condition` that is neither undefined nor false. `what` is for the error: "the socket". */
 export async function until<T>(
@@ -16,4 +18,16 @@ export async function until<T>(
 		if (Date.now() > end) throw new Error(`waited ${seconds} seconds in vain for ${what}`);
 		await new Promise((resolve) => setTimeout(resolve, LOOK_MILLIS));
 	}
+}
+
+/** The value of `measure` once it is over 0 and does not change any more. `what` is for the error: "the pipe". */
+export async function settled(what: string, measure: () => number): Promise<number> {
+	let value = measure();
+	let since = Date.now();
+	return await until(`${what} to come to a stop`, () => {
+		const now = measure();
+		if (now !== value) since = Date.now();
+		value = now;
+		return now > 0 && Date.now() - since >= STILL_MILLIS ? now : undefined;
+	});
 }

@@ -1,20 +1,21 @@
 /** Transports through the built command, with a stand-in for CRIU at both ends. */
 import { execFileSync } from 'node:child_process';
-import { openSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { parseAddress } from '../../src/net/address.js';
 import { listenAt } from '../../src/net/sockets.js';
 import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
-import { freePort } from '../peer/drive.js';
 import { content } from '../support/content.js';
+import { freePort } from '../support/free-port.js';
 import { End } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { Streamer } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
+import { until } from '../support/until.js';
 
 type Args = readonly string[];
 
@@ -83,6 +84,22 @@ function token(text = 'a secret\n'): string[] {
 	return ['--token-file', path];
 }
 
+/** Resolves when the command runs, or listens at `address` where it is one that does. */
+async function hasStarted({ work, process }: Side, address?: string): Promise<void> {
+	await until('the command to start', () => {
+		if (process.ended !== undefined) throw new Error(`it ended: ${process.stderr}`);
+		const runs = readdirSync(work).some((name) => name.endsWith('-control.sock'));
+		return address === undefined ? runs : isListening(address);
+	});
+}
+
+function isListening(address: string): boolean {
+	if (address.startsWith('unix:')) return existsSync(address.slice('unix:'.length));
+	const port = Number(address.split(':').at(-1)).toString(16).toUpperCase().padStart(4, '0');
+	// The state 0A is TCP_LISTEN.
+	return new RegExp(`: [0-9A-F]{8}:${port} [0-9A-F:]+ 0A `).test(readFileSync('/proc/net/tcp', 'utf8'));
+}
+
 const working = suite('the command over connections');
 
 const ways: [what: string, address: () => string | Promise<string>, more: () => string[]][] = [
@@ -101,15 +118,12 @@ for (const [what, where, options] of ways) {
 					capture([listens === 'capture' ? '--listen' : '--connect', address, ...more]);
 				const startExtractSide = () =>
 					extract([listens === 'extract' ? '--listen' : '--connect', address, ...more]);
-				if (first === 'capture') {
-					const from = startCaptureSide();
-					await sleep(500);
-					await carries(from, startExtractSide());
-				} else {
-					const to = startExtractSide();
-					await sleep(500);
-					await carries(startCaptureSide(), to);
-				}
+				const startFirst = first === 'capture' ? startCaptureSide : startExtractSide;
+				const startSecond = first === 'capture' ? startExtractSide : startCaptureSide;
+				const one = startFirst();
+				await hasStarted(one, listens === first ? address : undefined);
+				const other = startSecond();
+				await (first === 'capture' ? carries(one, other) : carries(other, one));
 			});
 		}
 	}

@@ -1,4 +1,4 @@
-/** What to say where the control socket, or the images directory that it is in, is not open to this process. */
+/** The error for a control socket, or the images directory that it is in, that this process has no access to. */
 import { lstatSync, readFileSync } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
 
@@ -14,14 +14,14 @@ function userOf(uid: number): string {
 	return entry ? `${entry.split(':')[0]} (uid ${uid})` : `uid ${uid}`;
 }
 
-/** Why `what`, at `path`, cannot be used (`errno`), whose it is, and what to do. */
-export function barred(what: string, path: string, errno: number): Error {
+/** An error that says why `what`, at `path`, cannot be used (`errno`), which user owns it, and the cure. */
+export function accessError(what: string, path: string, errno: number): Error {
 	const [code, text] = getSystemErrorMap().get(-Math.abs(errno)) ?? [`error ${errno}`, 'it failed'];
 	let owner = '';
 	try {
 		owner = `; it belongs to ${userOf(lstatSync(path).uid)}`;
 	} catch {
-		// Behind a directory that may not be looked into either.
+		// It is in a directory without access as well.
 	}
 	const self = userOf(process.geteuid!());
 	return new Error(

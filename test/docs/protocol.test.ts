@@ -1,0 +1,257 @@
+/** docs/protocol.md: its examples are decoded and encoded with the codecs of the program, its figures compared with the sources. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { CriuConnection } from '../../src/criu/connection.js';
+import { close, read, write } from '../../src/libc/calls.js';
+import { sendFds } from '../../src/libc/message.js';
+import { makePipe } from '../../src/libc/pipes.js';
+import { Deframer, frame } from '../../src/net/frame.js';
+import { hello, type LinkSettings, readHello, readWelcome } from '../../src/peer/handshake.js';
+import { control, criu, link } from '../../src/proto/messages.js';
+import { Stop } from '../../src/runtime/stop.js';
+import { HeldStore } from '../../src/stores/held.js';
+import { decodeCorrections, encodeCorrections } from '../../src/stream/corrections.js';
+import { MAX_MESSAGE_BYTES } from '../../src/stream/limits.js';
+import { load } from '../../src/stream/load.js';
+import { encodeMarker, type Marker } from '../../src/stream/marker.js';
+import { pipeOf } from '../support/pipe.js';
+import { socketPairs } from '../support/socket-pair.js';
+import { suite } from '../support/suite.js';
+
+const test = suite('docs/protocol.md');
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const document = readFileSync(join(root, 'docs/protocol.md'), 'utf8');
+
+/** The bytes of the next example: on each line, what stands before two spaces. */
+const examples = [...document.matchAll(/^```hex\n(.*?)^```/gms)].map(([, code]) => {
+	const columns = code!.split('\n').map((line) => line.trim().split(/ {2,}/)[0]!);
+	return Buffer.from(columns.join('').replaceAll(' ', ''), 'hex');
+});
+
+function nextExample(): Buffer {
+	const example = examples.shift();
+	assert.ok(example?.length, 'an example is missing');
+	return example!;
+}
+
+/** The messages that `bytes` consist of. */
+function messagesIn(bytes: Buffer): Buffer[] {
+	const deframer = new Deframer('the example', MAX_MESSAGE_BYTES);
+	deframer.push(bytes);
+	const found: Buffer[] = [];
+	for (let message = deframer.next(); message; message = deframer.next()) found.push(message);
+	assert.is(deframer.left, 0);
+	return found;
+}
+
+/** The end of the image socket that CRIU has, and the streamer's side of the other. */
+function imageSocket() {
+	const { near, far } = socketPairs()();
+	const connection = new CriuConnection(far, new Stop());
+	return {
+		connection,
+		/** CRIU sends the request that `example` begins with. Returns the rest. */
+		asks(example: Buffer): Buffer {
+			const end = 4 + example.readUInt32LE(0);
+			assert.is(write(near, example, end), end);
+			return example.subarray(end);
+		},
+		receives(expected: Buffer): void {
+			const bytes = Buffer.allocUnsafeSlow(100);
+			assert.is(read(near, bytes, bytes.length), expected.length);
+			assert.equal(bytes.subarray(0, expected.length), expected);
+		},
+		async passesPipe(byte: Buffer, name: string): Promise<void> {
+			const made = makePipe() as { readEnd: number; writeEnd: number };
+			assert.is(sendFds(near, byte, [made.writeEnd]), 1);
+			close(await connection.pipe(name));
+			close(made.readEnd);
+			close(made.writeEnd);
+		},
+		close(): void {
+			connection.close();
+			close(near);
+		},
+	};
+}
+
+test('a restore: a file that exists', async () => {
+	const example = nextExample();
+	const socket = imageSocket();
+	const rest = socket.asks(example);
+	assert.is(await socket.connection.request(), 'core-1.img');
+	await socket.connection.reply(true);
+	socket.receives(rest.subarray(0, -1));
+	await socket.passesPipe(rest.subarray(-1), 'core-1.img');
+	socket.close();
+	const request = frame(criu.Request.encode({ filename: 'core-1.img' }).finish());
+	assert.equal(example.subarray(0, request.length), request);
+});
+
+test('a restore: a file that does not exist', async () => {
+	const socket = imageSocket();
+	const rest = socket.asks(nextExample());
+	assert.is(await socket.connection.request(), 'cgroup.img');
+	await socket.connection.reply(false);
+	socket.receives(rest);
+	socket.close();
+});
+
+test('a dump', async () => {
+	const socket = imageSocket();
+	const rest = socket.asks(nextExample());
+	assert.is(await socket.connection.request(), 'core-1.img');
+	await socket.passesPipe(rest, 'core-1.img');
+	socket.close();
+});
+
+test('a stream', async () => {
+	const example = nextExample();
+	const store = new HeldStore({
+		keep: false,
+		memoryLimit: undefined,
+		spool: undefined,
+		log: { info() {} },
+	});
+	const { fd } = pipeOf(example);
+	await load([{ fd, name: 'the example', stallMillis: 0 }], store, new Stop());
+	assert.equal([...store.files], [['a.img', { kind: 'small', data: Buffer.from('abc') }]]);
+	store.close();
+	const markers: Marker[] = [
+		{ seq: 0, kind: 'file', name: 'a.img' },
+		{ seq: 1, kind: 'data', bytes: 3 },
+		{ seq: 2, kind: 'file-end' },
+		{ seq: 3, kind: 'image-end' },
+	];
+	const [name, data, ...ends] = markers.map(encodeMarker);
+	assert.equal(Buffer.concat([name!, data!, Buffer.from('abc'), ...ends]), example);
+});
+
+test('corrections', () => {
+	const example = nextExample();
+	const expected = new Map([['pages-1.img', [{ offset: 0x12d0, bytes: Buffer.from('39300000', 'hex') }]]]);
+	assert.equal(Buffer.from(encodeCorrections(expected)), example);
+	const [range] = decodeCorrections(example).get('pages-1.img')!;
+	assert.is(range!.offset, 0x12d0);
+	assert.is(Buffer.from(range!.bytes).readUInt32LE(0), 12345);
+});
+
+test('a question: ready', () => {
+	const example = nextExample();
+	const [question, answer] = messagesIn(example) as [Buffer, Buffer];
+	assert.is(control.Question.decode(question).body, 'ready');
+	assert.is(control.Answer.decode(answer).body, 'done');
+	const encoded = [
+		control.Question.encode({ ready: {} }).finish(),
+		control.Answer.encode({ done: {} }).finish(),
+	];
+	assert.equal(Buffer.concat(encoded.map(frame)), example);
+});
+
+test('a question: finished', () => {
+	const example = nextExample();
+	const [question, answer] = messagesIn(example) as [Buffer, Buffer];
+	assert.is(control.Question.decode(question).body, 'finished');
+	assert.is(control.Answer.decode(answer).failed?.reason, 'disk full');
+	const encoded = [
+		control.Question.encode({ finished: {} }).finish(),
+		control.Answer.encode({ failed: { reason: 'disk full' } }).finish(),
+	];
+	assert.equal(Buffer.concat(encoded.map(frame)), example);
+});
+
+/** Of the side that listens: a reader of two shards. */
+const listening = {
+	shards: 2,
+	sends: false,
+	token: Buffer.from('secret'),
+	stallMillis: 0,
+} as LinkSettings;
+
+test('a hello', () => {
+	const example = nextExample();
+	const stream = Buffer.from(Array.from({ length: 16 }, (_, i) => i));
+	const [message] = messagesIn(example);
+	assert.equal(readHello(listening, message!), {
+		stream: stream.toString('hex'),
+		shard: 1,
+		stallMillis: 60_000,
+	});
+	const connecting = { ...listening, sends: true, stallMillis: 60_000 };
+	assert.equal(frame(hello(connecting, stream, 1)), example);
+});
+
+test('a welcome', () => {
+	const example = nextExample();
+	assert.is(readWelcome('the example', messagesIn(example)[0]!), 60_000);
+	assert.equal(frame(link.Welcome.encode({ accepted: { stall_millis: 60_000 } }).finish()), example);
+});
+
+test('receipts', () => {
+	const example = nextExample();
+	assert.equal(
+		messagesIn(example).map((message) => link.Receipt.decode(message).body),
+		['alive', 'whole'],
+	);
+	const encoded = [link.Receipt.encode({ alive: {} }).finish(), link.Receipt.encode({ whole: {} }).finish()];
+	assert.equal(Buffer.concat(encoded.map(frame)), example);
+});
+
+test('every example is tested', () => assert.equal(examples, []));
+
+const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+	.filter((name) => name.endsWith('.ts') && !name.startsWith('proto/'))
+	.map((name) => readFileSync(join(root, 'src', name), 'utf8'));
+
+/** The values of the constants called `name`: a product or shift of numbers and other constants. */
+function valuesOf(name: string): number[] {
+	const definition = new RegExp(`^(?:export )?const ${name} = ([\\w *<]+);`, 'm');
+	return sources.flatMap((text) => {
+		const value = definition.exec(text)?.[1];
+		return value === undefined ? [] : [evaluate(value)];
+	});
+}
+
+function evaluate(expression: string): number {
+	const [left, operator, right] = expression.split(/ (\*|<<) /);
+	const number = /^\d/.test(left!) ? Number(left!.replaceAll('_', '')) : valuesOf(left!)[0]!;
+	if (operator === undefined) return number;
+	return operator === '*' ? number * evaluate(right!) : number << evaluate(right!);
+}
+
+const limits = [...document.matchAll(/^\| ([^|]+) \| ([^|]+) \| `([A-Z_]+)` \|$/gm)];
+
+for (const [, what, value, constant] of limits) {
+	test(`the limit of ${constant}: ${what}`, () => {
+		const said = Number(
+			value!
+				.match(/[\d,]+/g)!
+				.at(-1)!
+				.replaceAll(',', ''),
+		);
+		assert.ok(valuesOf(constant!).includes(said), `${constant} is ${valuesOf(constant!).join(' and ')}`);
+	});
+}
+
+test('limits are found', () => assert.ok(limits.length > 20));
+
+for (const name of ['criu', 'image', 'corrections', 'control', 'link']) {
+	test(`every field of proto/${name}.proto is described`, () => {
+		const proto = readFileSync(join(root, 'proto', `${name}.proto`), 'utf8');
+		for (const [, field, number] of proto.matchAll(/(\w+) = (\d+);/g))
+			assert.ok(document.includes(`\`${field}\` = ${number}`), `${field} = ${number}`);
+	});
+}
+
+test('what must be rejected has a test', () => {
+	const rows = document.split('\n').filter((line) => /\| `test\//.test(line));
+	assert.ok(rows.length > 30);
+	for (const row of rows) {
+		const path = /\| `(test\/[\w/-]+\.test\.ts)` \|$/.exec(row)?.[1];
+		assert.ok(path && existsSync(join(root, path)), row);
+	}
+});
+
+test.run();
