@@ -10,7 +10,6 @@ import { makePipe } from '../../src/libc/pipes.js';
 import { Deframer, frame } from '../../src/net/frame.js';
 import { hello, type LinkSettings, readHello, readWelcome } from '../../src/peer/handshake.js';
 import { control, criu, link } from '../../src/proto/messages.js';
-import { Stop } from '../../src/runtime/stop.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { decodeCorrections, encodeCorrections } from '../../src/stream/corrections.js';
 import { MAX_MESSAGE_BYTES } from '../../src/stream/limits.js';
@@ -49,7 +48,7 @@ function messagesIn(bytes: Buffer): Buffer[] {
 /** The end of the image socket that CRIU has, and the streamer's side of the other. */
 function imageSocket() {
 	const { near, far } = socketPairs()();
-	const connection = new CriuConnection(far, new Stop());
+	const connection = new CriuConnection(far, new AbortController().signal);
 	return {
 		connection,
 		/** CRIU sends the request that `example` begins with. Returns the rest. */
@@ -116,7 +115,7 @@ test('a stream', async () => {
 		log: { info() {} },
 	});
 	const { fd } = pipeOf(example);
-	await load([{ fd, name: 'the example', stallMillis: 0 }], store, new Stop());
+	await load([{ fd, name: 'the example', stallMillis: 0 }], store, new AbortController());
 	assert.equal([...store.files], [['a.img', { kind: 'small', data: Buffer.from('abc') }]]);
 	store.close();
 	const markers: Marker[] = [
