@@ -16,12 +16,16 @@ test('one of four shards, at 1 MB while the others take 80, gets under 2 of 40 M
 	const [slow, ...fast] = shards as [ReadEnd, ...ReadEnd[]];
 	let taken = 0;
 	let slowBytes = 0;
+	// One at a time: what another has taken meanwhile would be waited for.
+	let takesSlow = false;
 	// No clock, which a noisy machine would bend: the slow one's pace is that of the others.
 	const readFast = async (shard: ReadEnd) => {
 		for (let some: Buffer | undefined; (some = await shard.take()); ) {
 			taken += some.length;
-			while (slowBytes + 4096 < taken / 80 && bytesWaiting(slow.fd) > 0) {
+			while (!takesSlow && slowBytes + 4096 < taken / 80 && bytesWaiting(slow.fd) > 0) {
+				takesSlow = true;
 				const bit = await slow.take(4096);
+				takesSlow = false;
 				slowBytes += bit!.length;
 			}
 		}
