@@ -7,6 +7,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
+import { StreamError } from '../../src/runtime/stream-error.js';
 import { data, file, fileEnd, imageEnd, type Part, prefixed, streamOf, unknown } from '../support/markers.js';
 import { full } from '../support/suite.js';
 
@@ -223,7 +224,7 @@ export async function remember<T>(what: string, bytes: Buffer, check: () => T | 
 export function isRefusal(error: unknown): void {
 	if (
 		!(error instanceof Error) ||
-		error.constructor !== Error ||
+		(error.constructor !== Error && error.constructor !== StreamError) ||
 		/undefined|\[object|NaN/.test(error.message)
 	)
 		throw new Error(`a crash, not a refusal: ${error instanceof Error ? error.stack : error}`);
