@@ -126,16 +126,14 @@ test('a pidfile and a log file in a directory that is not there, or cannot be wr
 	const file = join(cwd, 'file');
 	writeFileSync(file, '');
 	const program = powerless();
+	const absent = join(cwd, 'work', 'none');
 	const cases: [args: string[], said: string][] = [
-		[
-			['--pidfile', 'none/pid'],
-			`cannot write the pidfile ${cwd}/work/none/pid: no such file or directory (ENOENT)`,
-		],
+		[['--pidfile', 'none/pid'], `cannot write the pidfile ${absent}/pid: no such file or directory (ENOENT)`],
 		[['--pidfile', `${file}/pid`], `cannot write the pidfile ${file}/pid: not a directory (ENOTDIR)`],
 		[['--pidfile', `${closed}/pid`], `cannot write the pidfile ${closed}/pid: permission denied (EACCES)`],
 		[
 			['--log-file', 'none/log'],
-			`cannot open the log file ${cwd}/work/none/log: no such file or directory (ENOENT)`,
+			`cannot open the log file ${absent}/log: no such file or directory (ENOENT)`,
 		],
 		[['--log-file', `${closed}/log`], `cannot open the log file ${closed}/log: permission denied (EACCES)`],
 		[['--log-file', closed], `cannot open the log file ${closed}: illegal operation on a directory (EISDIR)`],
