@@ -1,9 +1,8 @@
 /**
- * An image whose pages the application may write to again: the bytes are copied into private memory as soon as they are
- * there.
+ * A file whose pages the application may write to again: its bytes are copied into private memory as soon as they are there.
  *
- * What CRIU left in its pipe is torn if the application runs before it is copied. So the pipe stays as small as it was, and
- * once CRIU has closed it the rest is taken out at once, however slow the shards are.
+ * What CRIU has left in its pipe is torn if the application runs before it is copied. So the pipe stays as small as it was,
+ * and once CRIU has closed it the rest is taken out at once, however slow the shards are.
  */
 import { onAbort } from '../libc/abort.js';
 import { read } from '../libc/calls.js';
@@ -13,29 +12,30 @@ import { EPOLLHUP, EPOLLIN, poller } from '../libc/poller.js';
 import { waitFor } from '../libc/wait.js';
 import { fail, failWith } from '../runtime/cancellation.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
-import type { ShardBalancer } from '../stream/balancer.js';
+import type { ImageWriter } from '../stream/image-writer.js';
 import { SMALL } from '../stream/shard-writer.js';
 import { giveBack, takeBuffer } from './buffers.js';
-import type { Source } from './source.js';
+import type { SourceFile } from './source-file.js';
 
 /** Copied bytes that wait for a shard while CRIU is still writing: some for the shards to choose from. */
 const MAX_WAITING = 8 * SMALL;
+const NOTHING = Buffer.alloc(0);
 
-/** Sends `first` (a full buffer of buffers.ts, owned by this function from now on), the rest of `source`, and its end. */
+/** Sends `first` (a full buffer of buffers.ts, owned by this function from now on), the rest of `file`, and its end. */
 export async function sendCopied(
-	source: Source,
+	file: SourceFile,
 	first: Buffer,
-	shards: ShardBalancer,
+	image: ImageWriter,
 	signal: AbortSignal,
 ): Promise<void> {
-	const queue = new Queue(source);
+	const queue = new Queue(file);
 	queue.push({ memory: first, bytes: first.length });
-	// What is copied nobody sends any more, once sending has failed.
+	// There is no use in copying what is not sent any more, once sending has failed.
 	const reading = new AbortController();
 	const release = failWith(reading, signal);
 	const copying = queue.fill(reading.signal);
 	try {
-		await sendAll(queue, shards);
+		await sendAll(queue, image);
 	} catch (error) {
 		fail(reading, error);
 		throw error;
@@ -43,20 +43,15 @@ export async function sendCopied(
 		await copying;
 		release();
 	}
-	const held = shards.tryTake(1) ?? (await shards.take(1));
-	shards.end(held, source.name);
-	shards.release(held);
+	await image.put(file.name, NOTHING, true);
 }
 
-async function sendAll(queue: Queue, shards: ShardBalancer): Promise<void> {
+async function sendAll(queue: Queue, image: ImageWriter): Promise<void> {
 	for (;;) {
 		await yieldToEventLoop();
 		const next = await queue.next();
 		if (!next) break;
-		const held = shards.tryTake(next.bytes) ?? (await shards.take(next.bytes));
-		shards.announce(held, queue.source.name, next.bytes);
-		await held.writer.write(next.memory.subarray(0, next.bytes));
-		shards.release(held);
+		await image.write(queue.file.name, next.memory.subarray(0, next.bytes));
 		giveBack(next.memory);
 	}
 }
@@ -73,11 +68,12 @@ class Queue {
 	readonly #waiting: Copied[] = [];
 	#bytes = 0;
 	#copying: Copying = { kind: 'going on' };
-	/** Wakes who waits in {@link next}, and in {@link fill}. */
+	/** Wakes {@link next}. */
 	#arrived = () => {};
+	/** Wakes {@link fill}. */
 	#goOn = () => {};
 
-	constructor(readonly source: Source) {}
+	constructor(readonly file: SourceFile) {}
 
 	/** Copies until the end of the file. Never rejects: {@link next} does, once what was copied before is taken. */
 	async fill(signal: AbortSignal): Promise<void> {
@@ -91,7 +87,7 @@ class Queue {
 	}
 
 	async #copy(signal: AbortSignal): Promise<void> {
-		const { name, fd } = this.source;
+		const { name, fd } = this.file;
 		for (let closed = false; ; ) {
 			signal.throwIfAborted();
 			if (!closed && this.#bytes >= MAX_WAITING) closed = await this.#roomOrClosed(signal);
@@ -121,7 +117,7 @@ class Queue {
 	}
 
 	push(copied: Copied): void {
-		this.source.keep?.(copied.memory.subarray(0, copied.bytes));
+		this.file.keep?.(copied.memory.subarray(0, copied.bytes));
 		this.#waiting.push(copied);
 		this.#bytes += copied.bytes;
 		this.#arrived();
@@ -129,7 +125,7 @@ class Queue {
 
 	/** Resolves with true once CRIU has closed the pipe, with false when there is room in the queue or nothing more to do. */
 	#roomOrClosed(signal: AbortSignal): Promise<boolean> {
-		const { fd } = this.source;
+		const { fd } = this.file;
 		return new Promise((resolve) => {
 			let release = () => {};
 			const done = (closed: boolean) => {
@@ -138,7 +134,7 @@ class Queue {
 				poller.cancel(fd, EPOLLHUP);
 				resolve(closed);
 			};
-			// A regular file has no writer that could end, and nobody changes it behind our back.
+			// A regular file has no writer whose end could be waited for.
 			if (isPipe(fd)) poller.once(fd, EPOLLHUP, () => done(true));
 			this.#goOn = () => done(false);
 			release = onAbort(signal, this.#goOn);

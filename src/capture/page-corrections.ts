@@ -15,6 +15,7 @@ import { exitWordsOf, readMemory, WORD } from '../criu/exit-words.js';
 import { type MemoryRange, overwrittenCode } from '../criu/injected-code.js';
 import { isHeldBy, openMemory, type Tracee, traceesOf } from '../criu/tracees.js';
 import { type ThreadEnd, threadEndOf } from '../images/core.js';
+import { isPages } from '../images/names.js';
 import { Pagemap } from '../images/pagemap.js';
 import { PAGE } from '../libc/constants.js';
 import { pageSize } from '../libc/page-size.js';
@@ -23,7 +24,6 @@ import { type Correction, type Corrections, encodeCorrections } from '../stream/
 
 const CORE = /^core-(\d+)\.img$/;
 const PAGEMAP = /^pagemap-(\d+)\.img$/;
-const PAGES = /^pages-(\d+)\.img$/;
 /** Any kind of pagemap: the pages image that CRIU opens next belongs to it. */
 const ANY_PAGEMAP = /^pagemap-/;
 
@@ -58,7 +58,7 @@ export class PageCorrections {
 	async requested(name: string): Promise<boolean> {
 		if (ANY_PAGEMAP.test(name)) this.#latestPagemap = name;
 		const [, process] = PAGEMAP.exec(this.#latestPagemap) ?? [];
-		if (process === undefined || !PAGES.test(name)) return false;
+		if (process === undefined || !isPages(name)) return false;
 		// CRIU stops all processes before it writes the first page.
 		this.#tracees ??= await traceesOf(this.tracer);
 		if (pageSize() !== PAGE) throw new Error(`a pagemap counts pages of ${pageSize()} bytes here`);

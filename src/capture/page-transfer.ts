@@ -1,12 +1,10 @@
 /** How the pages of one dump leave, decided file by file: by reference or copied, with corrections where they can be had. */
+import { isPages } from '../images/names.js';
 import type { Log } from '../report/log.js';
 import { describeError } from '../runtime/errors.js';
 import { PageCorrections } from './page-corrections.js';
 import { raisePriority } from './priority.js';
-import type { Source } from './source.js';
-
-/** Images of memory; all others are small, or of no use as references. */
-const PAGES = /^pages-/;
+import type { SourceFile } from './source-file.js';
 
 /**
  * How pages leave: never by reference; always, whatever happens to them; or by reference and with corrections, for an
@@ -16,7 +14,7 @@ export type References = 'never' | 'always' | 'corrected';
 
 export class PageTransfer {
 	#corrections: PageCorrections | undefined;
-	#calm: (() => void) | undefined;
+	#restorePriority: (() => void) | undefined;
 
 	/**
 	 * @param tracer the process of the dumping CRIU
@@ -28,18 +26,18 @@ export class PageTransfer {
 		readonly log: Pick<Log, 'info'>,
 	) {
 		this.#corrections = new PageCorrections(tracer, references === 'corrected');
-		if (references === 'never') this.#calm = raisePriority();
+		if (references === 'never') this.#restorePriority = raisePriority();
 	}
 
 	/** How the file `name` is to be read; to be called when CRIU asks for it, and before anything of it is read. */
-	async wayOf(name: string): Promise<Source['by']> {
+	async wayOf(name: string): Promise<SourceFile['by']> {
 		const ofProcess = await this.#corrections?.requested(name).catch((error) => this.#giveUp(error));
-		if (this.references === 'always') return PAGES.test(name) ? 'reference' : 'copy';
+		if (this.references === 'always') return isPages(name) ? 'reference' : 'copy';
 		return this.references === 'corrected' && ofProcess ? 'reference' : 'copy';
 	}
 
 	/** Takes the parts of the file `name`; undefined: nothing of it is needed here. */
-	keeperOf(name: string): Source['keep'] {
+	keeperOf(name: string): SourceFile['keep'] {
 		return this.#corrections?.keeperOf(name);
 	}
 
@@ -58,8 +56,8 @@ export class PageTransfer {
 
 	/** Nothing more is copied: the process has its usual priority again. Safe to call twice. */
 	end(): void {
-		this.#calm?.();
-		this.#calm = undefined;
+		this.#restorePriority?.();
+		this.#restorePriority = undefined;
 	}
 
 	/** There will be no corrections, and so no references that need them. */
@@ -78,6 +76,6 @@ export class PageTransfer {
 			);
 		this.log.info(`copying pages after all: ${describeError(cause)}`);
 		this.references = 'never';
-		this.#calm = raisePriority();
+		this.#restorePriority = raisePriority();
 	}
 }

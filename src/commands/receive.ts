@@ -47,7 +47,7 @@ export function receive({ session, extFiles, store, opened, stored }: Reception)
 		await opened?.();
 		const summary = await unlessAborted(run.signal, load(incoming.shards, routed.store, run));
 		routed.checkAllCame();
-		corrected.apply();
+		corrected.apply(routed.patch);
 		await stored();
 		await incoming.acknowledge();
 		return summary;

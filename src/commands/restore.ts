@@ -2,9 +2,10 @@
 import { serveControl } from '../control/server.js';
 import { SERVE_SOCKET } from '../criu/socket.js';
 import { openSession, type Session } from '../daemon/session.js';
+import { FILES } from '../images/names.js';
 import type { Options } from '../options/resolve.js';
 import { Progress, type ProgressEvents } from '../report/progress.js';
-import { FILES, remapHeld } from '../restore/remap.js';
+import { remapHeld } from '../restore/remap.js';
 import { serve } from '../restore/serve.js';
 import { withCleanup } from '../runtime/cleanup-stack.js';
 import { describeError } from '../runtime/errors.js';
@@ -40,7 +41,7 @@ export function replayImage(
 			extFiles: options.extFiles,
 			store,
 			stored: () => {
-				if (remaps) remapHeld(store.files, tcpListenRemap);
+				if (remaps) remapHeld(store.image, tcpListenRemap);
 			},
 		});
 		progress.transferred(summary);
@@ -48,7 +49,7 @@ export function replayImage(
 		control.criuSocketReady();
 		await session.ready();
 		progress.socketInit();
-		await serve({ criu, files: store.files, signal: session.signal, warn: session.log.warn });
+		await serve({ criu, image: store.image, signal: session.signal, warn: session.log.warn });
 		return summary;
 	});
 }

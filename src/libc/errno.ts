@@ -7,7 +7,7 @@
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 
-export const { EAGAIN, EINTR, EPIPE, ECONNRESET, EBADF, EINVAL, ENOMEM, EMFILE, ENFILE, ENOSPC, EPERM } =
+export const { EAGAIN, EINTR, EPIPE, ECONNRESET, EBADF, EINVAL, EIO, ENOMEM, EMFILE, ENFILE, ENOSPC, EPERM } =
 	constants.errno;
 export const {
 	EEXIST,

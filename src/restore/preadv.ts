@@ -1,15 +1,12 @@
 /**
  * Memory that no stream can restore. CRIU reads a pages-N.img in order while it prepares the memory of a task; only what it
- * cannot prepare (private hugetlb memory) it reads later, at given offsets, for which it opens the file once more. A pipe has no offsets.
- * What CRIU does with the pipe cannot be seen from here, but that it asks again can.
+ * cannot prepare (private hugetlb memory) it reads later, at given offsets, for which it opens the file once more. A pipe has
+ * no offsets. Which offsets CRIU reads cannot be seen from here, but that it asks again can.
  */
 import { quoteName } from '../stream/image-name.js';
 
-const PAGES = /^pages-\d+\.img$/;
-
-/** What to say where one CRIU asks for `name` a second time; undefined where that has no meaning. */
-export function askedAgain(name: string): string | undefined {
-	if (!PAGES.test(name)) return undefined;
+/** What to say where one CRIU asks for the pages image `name` a second time. */
+export function askedAgain(name: string): string {
 	return (
 		`CRIU asked for ${quoteName(name)} a second time in one restore, as it does for private hugetlb memory ` +
 		'(MAP_HUGETLB), which it reads with preadv: no stream can serve that; write the image to files with ' +

@@ -1,14 +1,15 @@
-/** --tcp-listen-remap on a held image. */
+/** Other listening ports for a held image (--tcp-listen-remap). */
 import { remapListeningPorts } from '../criu/listening-ports.js';
-import type { HeldFile } from '../stores/held.js';
+import { FILES } from '../images/names.js';
+import { BufferFile } from '../stores/buffer-file.js';
+import type { Image, ReadableFile } from '../stream/image.js';
 
-/** It has to be held in a buffer. */
-export const FILES = 'files.img';
-
-/** Changes listening ports, old to new, in the held files.img. Throws where it, or an old port, is not there. */
-export function remapHeld(files: Map<string, HeldFile>, ports: ReadonlyMap<number, number>): void {
-	const held = files.get(FILES);
-	if (!held) throw new Error(`--tcp-listen-remap: the image has no ${FILES}`);
-	if (held.kind === 'large') throw new Error(`--tcp-listen-remap: ${FILES} is too large to be changed`);
-	files.set(FILES, { kind: 'small', data: remapListeningPorts(held.data, ports) });
+/** Changes listening ports, old to new, in the files.img of `image`. Throws where it, or an old port, is not there. */
+export function remapHeld(image: Image<ReadableFile>, ports: ReadonlyMap<number, number>): void {
+	const file = image.file(FILES);
+	if (!file) throw new Error(`--tcp-listen-remap: the image has no ${FILES}`);
+	const content = Buffer.allocUnsafe(file.size);
+	if (file.readAt(0, content) !== file.size)
+		throw new Error(`--tcp-listen-remap: ${FILES} is too large to be changed`);
+	image.add(new BufferFile(FILES, remapListeningPorts(content, ports)));
 }

@@ -1,36 +1,28 @@
 /**
- * Serves a held image to a restoring CRIU, as many files at a time as it asks for.
+ * Serves an image to a restoring CRIU, as many files at a time as it asks for.
  *
- * CRIU may close a pipe before its end, or unread (it asks for files that it then finds no use for): that is its right. What
- * it read is gone from memory, unless it is kept.
+ * CRIU may close a pipe before its end, or unread: it asks for files that it then finds no use for. What it has read is freed,
+ * unless the store keeps it.
  */
 
 import type { CriuConnection } from '../criu/connection.js';
 import type { CriuSocket } from '../criu/socket.js';
-import { write } from '../libc/calls.js';
-import { callError, EAGAIN, EINTR, EPIPE } from '../libc/errno.js';
-import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
-import { EPOLLOUT, poller } from '../libc/poller.js';
-import { waitFor } from '../libc/wait.js';
-import { askedAgain } from '../restore/preadv.js';
+import { isPages } from '../images/names.js';
 import { fail, failWith, unlessAborted } from '../runtime/cancellation.js';
 import { StreamError } from '../runtime/stream-error.js';
-import { yieldToEventLoop } from '../runtime/yield.js';
-import type { Cursor } from '../stores/cursor.js';
-import type { HeldFile, LargeFile } from '../stores/held.js';
+import type { FileReader, Image, ReadableFile } from '../stream/image.js';
+import { askedAgain } from './preadv.js';
+import { Transfer } from './transfer.js';
 
 export interface ServeJob {
 	/** CRIUs connect at once or one after another. */
 	criu: CriuSocket;
-	files: ReadonlyMap<string, HeldFile>;
+	image: Image<ReadableFile>;
 	/** Ends the replay as failed, for the signal's reason. */
 	signal?: AbortSignal | undefined;
-	/** Told what a CRIU will probably fail of. */
+	/** Called with what will probably make a CRIU fail. */
 	warn?: (message: string) => void;
 }
-
-/** While CRIU empties its pipe, in microseconds. */
-const DRAIN_MICROS = 50;
 
 /** Resolves when the last CRIU has closed its socket, and every pipe that it handed over is served. */
 export async function serve(job: ServeJob): Promise<void> {
@@ -42,7 +34,7 @@ export async function serve(job: ServeJob): Promise<void> {
 	try {
 		for (let i = 0; i < job.criu.clients; i++) {
 			const criu = await job.criu.accept(signal);
-			const client = new Client(criu, job.files, run, job.warn);
+			const client = new Client(criu, job, run);
 			clients.push(client);
 			served.push(client.serve().catch((error) => fail(run, error)));
 		}
@@ -59,113 +51,62 @@ export async function serve(job: ServeJob): Promise<void> {
 /** One CRIU. */
 class Client {
 	readonly #sending = new Set<Promise<void>>();
-	/** Large files that it asked for. */
-	readonly #opened = new Set<string>();
+	/** Pages images that it asked for. */
+	readonly #asked = new Set<string>();
 
 	constructor(
 		readonly criu: CriuConnection,
-		readonly files: ReadonlyMap<string, HeldFile>,
+		readonly job: ServeJob,
 		readonly run: AbortController,
-		readonly warn: ServeJob['warn'],
 	) {}
 
 	async serve(): Promise<void> {
-		let asked = 0;
+		let requests = 0;
 		for (;;) {
 			const name = await this.criu.request();
 			if (name === undefined) break;
-			asked++;
-			const file = this.files.get(name);
+			requests++;
+			const file = this.job.image.file(name);
 			// What cannot be served is an error before CRIU is told that it is there.
-			const cursor = file?.kind === 'large' ? this.#open(file.file) : undefined;
+			const reader = file && this.#open(file);
 			await this.criu.reply(file !== undefined);
-			if (file) this.#send(name, file, cursor, await this.criu.pipe(name));
+			if (reader) this.#send(file, reader, await this.criu.pipe(name));
 		}
-		if (!asked) throw new Error('CRIU connected, and left without asking for a file: see its log');
+		if (!requests) throw new Error('CRIU connected, and left without asking for a file: see its log');
 		await Promise.all(this.#sending);
 	}
 
-	/** Lets go of everything, after success or once the run has failed. */
+	/** Closes everything, after success or once the run has failed. */
 	async end(): Promise<void> {
 		await Promise.allSettled(this.#sending);
 		this.criu.close();
 	}
 
-	/** With --keep it is served again, to whoever may want that; CRIU will not be able to use it. */
-	#open(file: LargeFile): Cursor {
-		const again = this.#opened.has(file.name) ? askedAgain(file.name) : undefined;
-		this.#opened.add(file.name);
-		if (again && !file.room.options.keep) throw new StreamError('ASKED_TWICE', again);
-		if (again) this.warn?.(again);
-		return file.open();
+	/** What the store keeps is sent as often as it is asked for, although CRIU will probably fail with it. */
+	#open(file: ReadableFile): FileReader {
+		if (!isPages(file.name)) return file.open();
+		const again = this.#asked.has(file.name) ? askedAgain(file.name) : undefined;
+		this.#asked.add(file.name);
+		try {
+			const reader = file.open();
+			if (again) this.job.warn?.(again);
+			return reader;
+		} catch (error) {
+			throw again ? new StreamError('ASKED_TWICE', again) : error;
+		}
 	}
 
-	#send(name: string, file: HeldFile, cursor: Cursor | undefined, pipe: number): void {
-		const work = cursor
-			? sendLarge(cursor, pipe, this.run.signal)
-			: sendSmall(name, (file as Small).data, pipe, this.run.signal);
-		if (!work) return;
-		const sending = work
+	#send(file: ReadableFile, reader: FileReader, pipe: number): void {
+		const transfer = new Transfer(file, reader, pipe);
+		// Promises for each of thousands of small files would cost more than the files.
+		if (transfer.tryAll()) return;
+		const sending = transfer
+			.all(this.run.signal)
 			.catch((error) => fail(this.run, error))
 			.finally(() => {
-				cursor?.close();
-				poller.close(pipe);
+				transfer.close();
 				this.#sending.delete(sending);
 			});
 		this.#sending.add(sending);
-	}
-}
-
-type Small = Extract<HeldFile, { kind: 'small' }>;
-
-/** Undefined where CRIU's pipe took all at once; then it is closed already. */
-function sendSmall(name: string, data: Buffer, pipe: number, signal: AbortSignal): Promise<void> | undefined {
-	const written = data.length ? tryWrite(name, data, pipe) : 0;
-	if (written < data.length) return sendSmallRest(name, data.subarray(written), pipe, signal);
-	poller.close(pipe);
-	return undefined;
-}
-
-async function sendSmallRest(name: string, data: Buffer, pipe: number, signal: AbortSignal): Promise<void> {
-	for (let left = data; left.length; ) {
-		await waitFor(pipe, EPOLLOUT, { signal });
-		left = left.subarray(tryWrite(name, left, pipe));
-	}
-}
-
-/** Bytes that the pipe took, all of them where nobody wants to read them. */
-function tryWrite(name: string, data: Buffer, pipe: number): number {
-	for (;;) {
-		const written = write(pipe, data, data.length);
-		if (written >= 0) return written;
-		if (written === -EAGAIN) return 0;
-		if (written === -EPIPE) return data.length;
-		if (written !== -EINTR) throw callError(`cannot send ${name} to CRIU`, written);
-	}
-}
-
-async function sendLarge(cursor: Cursor, pipe: number, signal: AbortSignal): Promise<void> {
-	const size = enlargePipe(pipe);
-	for (;;) {
-		const sent = cursor.send(pipe, size);
-		if (sent === 0 || sent === -EPIPE) return;
-		if (sent > 0 || sent === -EINTR) {
-			await yieldToEventLoop();
-			signal.throwIfAborted();
-			continue;
-		}
-		if (sent !== -EAGAIN) throw callError(`cannot send ${cursor.name} to CRIU`, sent);
-		await waitFor(pipe, EPOLLOUT, { signal });
-		await drained(pipe, size);
-	}
-}
-
-/** Waits while CRIU reads and its pipe is more than half full: the first free page is no room for the next ones. */
-async function drained(pipe: number, size: number): Promise<void> {
-	for (let waiting = bytesWaiting(pipe); waiting > size >> 1; ) {
-		await poller.pause(DRAIN_MICROS);
-		const now = bytesWaiting(pipe);
-		if (now === waiting) return;
-		waiting = now;
 	}
 }

@@ -30,10 +30,10 @@ export class Arena {
 	#closed = false;
 	#chunk: Buffer | undefined;
 
-	/** Owns `fd`. `folder`: where the file is, or undefined for memory. */
+	/** Owns `fd`. `directory`: where the file is, or undefined for memory. */
 	private constructor(
 		readonly fd: number,
-		readonly folder: string | undefined,
+		readonly directory: string | undefined,
 	) {}
 
 	static inMemory(): Arena {
@@ -43,14 +43,14 @@ export class Arena {
 		);
 	}
 
-	/** In `folder`, on whose file system there must be room. */
-	static inFolder(folder: string): Arena {
+	/** In `directory`, on whose file system there must be room. */
+	static inDirectory(directory: string): Arena {
 		try {
-			return new Arena(openSync(folder, O_TMPFILE | O_RDWR, 0o600), folder);
+			return new Arena(openSync(directory, O_TMPFILE | O_RDWR, 0o600), directory);
 		} catch (error) {
 			const many = (error as NodeJS.ErrnoException).code === 'EMFILE';
-			const cure = many ? fileLimitHint() : 'choose a folder on a local disk';
-			throw new Error(`cannot make an unnamed file in --spool ${folder}: ${cure}`, { cause: error });
+			const cure = many ? fileLimitHint() : 'choose a directory on a local disk';
+			throw new Error(`cannot make an unnamed file in --spool ${directory}: ${cure}`, { cause: error });
 		}
 	}
 
@@ -91,7 +91,7 @@ export class Arena {
 	close(): void {
 		if (this.#closed) return;
 		this.#closed = true;
-		if (this.folder === undefined) close(this.fd);
+		if (this.directory === undefined) close(this.fd);
 		else closeSync(this.fd);
 	}
 
@@ -99,10 +99,10 @@ export class Arena {
 	full(result: number): Error {
 		const text = errnoText(result);
 		return new StreamError(
-			this.folder === undefined ? 'MEMORY_SHORT' : 'SPOOL_FULL',
-			this.folder === undefined
+			this.directory === undefined ? 'MEMORY_SHORT' : 'SPOOL_FULL',
+			this.directory === undefined
 				? `cannot keep the image in memory: ${text}; let a part of it go to a disk with --spool DIR`
-				: `cannot keep the image in --spool ${this.folder}: ${text}; make room there, or name another folder`,
+				: `cannot keep the image in --spool ${this.directory}: ${text}; make room there, or name another directory`,
 		);
 	}
 }

@@ -1,6 +1,7 @@
 /** The way of a held file to CRIU: segment by segment, with corrected bytes in place of those that the segments hold. */
 import { write } from '../libc/calls.js';
 import { bytesWaiting } from '../libc/pipes.js';
+import type { FileReader } from '../stream/image.js';
 import type { SegmentAllocator } from './room.js';
 import type { Segment } from './segment.js';
 
@@ -10,15 +11,26 @@ export interface Patch {
 	bytes: Uint8Array;
 }
 
+/** Puts into `target`, which holds the bytes of a file from `offset` on, what `patches` have for them. */
+export function applyPatches(patches: readonly Patch[], offset: number, target: Uint8Array): void {
+	for (const patch of patches) {
+		const at = patch.offset - offset;
+		if (at >= target.length) break;
+		if (at + patch.bytes.length <= 0) continue;
+		const part = patch.bytes.subarray(Math.max(0, -at), target.length - at);
+		target.set(part, Math.max(0, at));
+	}
+}
+
 /** The way of one large file to one reader. */
-export class Cursor {
+export class Cursor implements FileReader {
 	/** In the file, and in the segment. */
 	#position = 0;
 	#at = 0;
 	#index = 0;
 	#patch = 0;
 
-	/** With `room` what was read is given back to it, segment by segment. */
+	/** With `room` what was read is given back to it, segment by segment, and nothing is kept. */
 	constructor(
 		readonly name: string,
 		readonly segments: Segment[],
@@ -26,7 +38,6 @@ export class Cursor {
 		readonly room: SegmentAllocator | undefined,
 	) {}
 
-	/** Moves up to `bytes` into the pipe `to`: how many, 0 at the end, or negative errno. */
 	send(to: number, bytes: number): number {
 		for (;;) {
 			const segment = this.segments[this.#index];
@@ -64,7 +75,7 @@ export class Cursor {
 		return sent;
 	}
 
-	/** Lets go of what was not sent, unless it is kept. */
+	/** Frees what was not sent, unless it is kept. */
 	close(): void {
 		if (!this.room) return;
 		while (this.segments[0]) this.#giveBack(this.segments[0]);

@@ -5,6 +5,7 @@
 import { closeSync, existsSync, fsync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { LAST_IMAGE } from '../images/names.js';
 import { linkat, pwrite, splice } from '../libc/calls.js';
 import {
 	AT_FDCWD,
@@ -20,8 +21,9 @@ import {
 import { callError, EAGAIN, EEXIST, EINTR, errnoOf, errnoText, explained } from '../libc/errno.js';
 import { registerCleanup, removeRegistered, unregisterCleanup } from '../runtime/cleanup.js';
 import { StreamError } from '../runtime/stream-error.js';
-import { LAST_IMAGE } from '../stream/image-name.js';
+import type { StoredFile } from '../stream/image.js';
 import type { FileWriter } from '../stream/store.js';
+import type { Patch } from './cursor.js';
 
 /** Files up to this size are small. */
 const SMALL = 64 << 10;
@@ -29,16 +31,20 @@ const sync = promisify(fsync);
 /** Of files with a temporary name: those of the image may be as long as a name can be. */
 let unfinished = 0;
 
-/** What the files of a directory share. */
-export interface Limits {
+/** What a file asks of its directory. */
+export interface Owner {
+	/** Whether `bytes` more may be held in memory; they count from then on. */
 	mayHold(bytes: number): boolean;
+	/** Whether one more unnamed file may be open; it counts from then on. */
 	mayOpen(): boolean;
+	/** The file is complete. */
+	ended(file: DirectoryFile): void;
 }
 
 /** One file of a directory. */
-export class DirectoryFile implements FileWriter {
+export class DirectoryFile implements FileWriter, StoredFile {
 	readonly isLast: boolean;
-	readonly patches: { offset: number; bytes: Uint8Array }[] = [];
+	readonly #patches: Patch[] = [];
 	#parts: Buffer[] = [];
 	#size = 0;
 	#fd: number | undefined;
@@ -48,16 +54,16 @@ export class DirectoryFile implements FileWriter {
 	readonly #at = new BigInt64Array(new ArrayBuffer(8));
 
 	constructor(
-		readonly folder: string,
+		readonly directory: string,
 		readonly name: string,
-		readonly limits: Limits,
+		readonly owner: Owner,
 	) {
 		this.isLast = name === LAST_IMAGE;
 	}
 
 	expect(bytes: number): boolean {
 		if (this.#fd !== undefined) return true;
-		if (this.size + bytes > SMALL || !this.limits.mayHold(bytes)) this.write();
+		if (this.size + bytes > SMALL || !this.owner.mayHold(bytes)) this.write();
 		return this.#fd !== undefined;
 	}
 
@@ -84,6 +90,11 @@ export class DirectoryFile implements FileWriter {
 
 	end(): void {
 		this.rest();
+		this.owner.ended(this);
+	}
+
+	patch(offset: number, bytes: Uint8Array): void {
+		this.#patches.push({ offset, bytes });
 	}
 
 	/** Bytes that came so far. */
@@ -91,7 +102,7 @@ export class DirectoryFile implements FileWriter {
 		return this.#parts.reduce((sum, { length }) => sum + length, this.#size);
 	}
 
-	/** What is in memory goes into the file, and what replaces a part of it. */
+	/** Writes what is in memory into the file, and what replaces a part of it. */
 	write(): void {
 		if (this.#fd === undefined && this.#temporary === undefined) this.#open();
 		for (const part of this.#parts) {
@@ -99,8 +110,8 @@ export class DirectoryFile implements FileWriter {
 			this.#size += part.length;
 		}
 		this.#parts = [];
-		if (this.patches.length) this.#fd ??= openSync(this.#temporary!, O_WRONLY);
-		for (const { offset, bytes } of this.patches.splice(0)) this.#write(bytes, offset);
+		if (this.#patches.length) this.#fd ??= openSync(this.#temporary!, O_WRONLY);
+		for (const { offset, bytes } of this.#patches.splice(0)) this.#write(bytes, offset);
 	}
 
 	async sync(): Promise<void> {
@@ -123,13 +134,13 @@ export class DirectoryFile implements FileWriter {
 			if (result === -EEXIST)
 				throw new StreamError(
 					'FILE_EXISTS',
-					`${to} was made by somebody else meanwhile: choose an empty --images-dir`,
+					`${to} was made by another process meanwhile: choose an empty --images-dir`,
 				);
 			if (result < 0) throw callError(`cannot name ${to}`, result);
 		}
 		if (from) {
 			if (!overwrite && existsSync(this.#path))
-				throw new StreamError('FILE_EXISTS', `${this.#path} was made by somebody else meanwhile`);
+				throw new StreamError('FILE_EXISTS', `${this.#path} was made by another process meanwhile`);
 			explained(`cannot name ${this.#path}`, () => renameSync(from, this.#path));
 			unregisterCleanup(from);
 		}
@@ -150,17 +161,17 @@ export class DirectoryFile implements FileWriter {
 	}
 
 	get #path(): string {
-		return join(this.folder, this.name);
+		return join(this.directory, this.name);
 	}
 
 	#temporaryPath(): string {
-		return join(this.folder, `.image.${process.pid}.${unfinished++}`);
+		return join(this.directory, `.image.${process.pid}.${unfinished++}`);
 	}
 
 	#open(): void {
-		if (this.limits.mayOpen()) {
+		if (this.owner.mayOpen()) {
 			try {
-				this.#fd = openSync(this.folder, O_TMPFILE | O_WRONLY, 0o600);
+				this.#fd = openSync(this.directory, O_TMPFILE | O_WRONLY, 0o600);
 				return;
 			} catch {
 				// Not every file system has files without names.
@@ -170,7 +181,7 @@ export class DirectoryFile implements FileWriter {
 		this.#temporary = path;
 		registerCleanup(path);
 		const open = () => openSync(path, O_WRONLY | O_CREAT | O_EXCL, 0o600);
-		this.#fd = explained(`cannot make a file in ${this.folder}`, open);
+		this.#fd = explained(`cannot make a file in ${this.directory}`, open);
 	}
 
 	#closeFd(): void {

@@ -13,6 +13,7 @@ import { callError, explained } from '../libc/errno.js';
 import { raiseFileLimit } from '../libc/file-limit.js';
 import { makeDirectory } from '../runtime/make-directory.js';
 import { StreamError } from '../runtime/stream-error.js';
+import { Image } from '../stream/image.js';
 import type { FileWriter, Store } from '../stream/store.js';
 import { DirectoryFile } from './directory-file.js';
 
@@ -25,74 +26,71 @@ const MAX_SYNCED = 64;
 const sync = promisify(fsync);
 
 export class DirectoryStore implements Store {
-	readonly #files = new Map<string, DirectoryFile>();
+	readonly image = new Image<DirectoryFile>();
+	/** Those that have begun. */
+	readonly #files: DirectoryFile[] = [];
 	#held = 0;
 	#open = 0;
-	readonly #mostOpen = Math.min(MAX_OPEN, raiseFileLimit() >> 1);
+	readonly #maxOpen = Math.min(MAX_OPEN, raiseFileLimit() >> 1);
 	#finished = false;
 
-	/** Writes into `folder`, which is made if absent. */
+	/** Writes into the directory at `path`, which is made if absent. */
 	constructor(
-		readonly folder: string,
+		readonly path: string,
 		readonly overwrite: boolean,
 	) {
-		explained(`cannot make the images folder ${folder}`, () => makeDirectory(folder));
+		explained(`cannot make the images directory ${path}`, () => makeDirectory(path));
 	}
 
 	create(name: string): FileWriter {
-		if (!this.overwrite && lstatSync(join(this.folder, name), { throwIfNoEntry: false })) {
+		const path = join(this.path, name);
+		if (!this.overwrite && lstatSync(path, { throwIfNoEntry: false })) {
 			throw new StreamError(
 				'FILE_EXISTS',
-				`${join(this.folder, name)} exists: choose an empty --images-dir, or say --overwrite`,
+				`${path} exists: choose an empty --images-dir, or say --overwrite`,
 			);
 		}
-		const file = new DirectoryFile(this.folder, name, {
+		const file = new DirectoryFile(this.path, name, {
 			mayHold: (bytes) => {
 				if (this.#held + bytes > MAX_HELD) return false;
 				this.#held += bytes;
 				return true;
 			},
-			mayOpen: () => this.#open < this.#mostOpen && ++this.#open > 0,
+			mayOpen: () => this.#open < this.#maxOpen && ++this.#open > 0,
+			ended: (file) => this.image.add(file),
 		});
-		this.#files.set(name, file);
+		this.#files.push(file);
 		return file;
-	}
-
-	patch(name: string, offset: number, bytes: Uint8Array): void {
-		const file = this.#files.get(name);
-		if (!file || offset + bytes.length > file.size)
-			throw new Error(`the image has no byte ${offset} of ${name}, which it corrects: it is damaged`);
-		file.patches.push({ offset, bytes });
 	}
 
 	/** Gives the files of a whole image their names, and resolves when they are on the disk. */
 	async finish(): Promise<void> {
-		const files = [...this.#files.values()].sort((a, b) => Number(a.isLast) - Number(b.isLast));
+		const files = [...this.image.files].sort((a, b) => Number(a.isLast) - Number(b.isLast));
 		const many = files.length > MAX_SYNCED;
-		const open = () => openSync(this.folder, O_RDONLY | O_DIRECTORY);
-		const folder = explained(`cannot open the images folder ${this.folder}`, open);
+		const open = () => openSync(this.path, O_RDONLY | O_DIRECTORY);
+		const directory = explained(`cannot open the images directory ${this.path}`, open);
 		try {
 			for (const file of files) {
 				file.write();
 				if (!many) await file.sync();
 				file.rest();
 			}
-			if (many) await syncAll(folder, this.folder);
+			if (many) await syncAll(directory, this.path);
 			for (const file of files) file.giveName(this.overwrite);
-			await sync(folder);
+			await sync(directory);
 			this.#finished = true;
 		} finally {
-			closeSync(folder);
+			closeSync(directory);
 		}
 	}
 
-	/** Lets go of what has no name, and removes what has one although {@link finish} failed. */
+	/** Closes what has no name, and removes what has one although {@link finish} failed. */
 	close(): void {
-		for (const file of this.#files.values()) file.close(!this.#finished);
+		for (const file of this.#files) file.close(!this.#finished);
 	}
 }
 
-async function syncAll(folder: number, path: string): Promise<void> {
-	const result = await syncfs(folder);
+async function syncAll(directory: number, path: string): Promise<void> {
+	const result = await syncfs(directory);
 	if (result < 0) throw callError(`cannot write the files in ${path} to the disk`, result);
 }

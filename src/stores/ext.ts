@@ -46,7 +46,7 @@ export class ExtWriter implements FileWriter {
 	end(): void {
 		this.ended = true;
 		poller.close(this.fd);
-		// Others, in this process too, still take these numbers for their stdin and stdout.
+		// Other code, in this process too, takes these numbers for its stdin and stdout.
 		if (this.fd <= 2) openSync('/dev/null', 'r+');
 	}
 
@@ -79,39 +79,44 @@ function takesSplice(fd: number): boolean {
 	return stat.isFile() && !(fcntl(fd, F_GETFL, 0) & O_APPEND);
 }
 
-/** `store`, but the files named in `extFiles` go to their descriptors. */
+/** `store`, but the files named in `extFiles` go to their descriptors, which it owns from now on. */
 export function withExtFiles(store: Store, extFiles: readonly ExtFile[], signal: AbortSignal) {
 	const names = new Set(extFiles.map(({ name }) => name));
 	const open = new Set<ExtWriter>();
-	const waiting = new Map(extFiles.map(({ name, fd }) => [name, fd]));
+	const expected = new Map(extFiles.map(({ name, fd }) => [name, fd]));
 	return {
 		store: {
-			patch(name: string, offset: number, bytes: Uint8Array) {
-				if (names.has(name))
-					throw new Error(
-						`--ext-file-fds: ${name} is corrected at the end of the stream, and has left by then`,
-					);
-				store.patch(name, offset, bytes);
-			},
+			image: store.image,
 			create(name: string) {
-				const fd = waiting.get(name);
+				const fd = expected.get(name);
 				if (fd === undefined) return store.create(name);
-				waiting.delete(name);
+				expected.delete(name);
 				setNonBlocking(fd);
 				const writer = new ExtWriter(name, fd, signal);
 				open.add(writer);
 				return writer;
 			},
 		},
-		/** Ends what the image did not: their readers see the end, too early. To be called when nothing is written any more. */
+		/** As {@link Image.patch} of the store; throws where the file has left. */
+		patch(name: string, offset: number, bytes: Uint8Array): void {
+			if (names.has(name))
+				throw new Error(
+					`--ext-file-fds: ${name} is corrected at the end of the stream, and has left by then`,
+				);
+			store.image.patch(name, offset, bytes);
+		},
+		/**
+		 * Ends files that the image did not end: their readers see the end of input. To be called when nothing is written any
+		 * more.
+		 */
 		close(): void {
 			for (const writer of open) if (!writer.ended) writer.end();
-			for (const fd of waiting.values()) poller.close(fd);
-			waiting.clear();
+			for (const fd of expected.values()) poller.close(fd);
+			expected.clear();
 		},
 		/** Throws where the image has no file of one of the names. */
 		checkAllCame(): void {
-			const [name] = waiting.keys();
+			const [name] = expected.keys();
 			if (name !== undefined) throw new Error(`--ext-file-fds: the image has no file ${name}`);
 		},
 	};

@@ -4,7 +4,7 @@
  */
 import { pread, pwrite, splice, write } from '../libc/calls.js';
 import { PAGE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
-import { EINTR, ENOMEM, ENOSPC } from '../libc/errno.js';
+import { callError, EINTR, EIO, ENOMEM, ENOSPC } from '../libc/errno.js';
 import { pipeSize } from '../libc/pipes.js';
 import type { Arena } from './arena.js';
 import type { Segment } from './segment.js';
@@ -28,7 +28,7 @@ export class FileSegment implements Segment {
 	) {}
 
 	get inMemory(): boolean {
-		return this.arena.folder === undefined;
+		return this.arena.directory === undefined;
 	}
 
 	append(from: Buffer): number {
@@ -62,6 +62,17 @@ export class FileSegment implements Segment {
 		const sent = left > 0 ? this.#refer(at, to, Math.min(bytes, left)) : this.#copy(at, to, bytes);
 		if (sent > 0) this.#sent = Math.max(this.#sent, at + sent);
 		return sent;
+	}
+
+	readAt(at: number, target: Uint8Array): number {
+		for (let done = 0; done < target.length; ) {
+			const left = target.length - done;
+			const got = pread(this.arena.fd, target.subarray(done), left, this.#start + at + done);
+			if (got === -EINTR) continue;
+			if (got <= 0) throw callError('cannot read a part of the image', got || -EIO);
+			done += got;
+		}
+		return target.length;
 	}
 
 	skip(at: number, bytes: number): void {

@@ -48,7 +48,7 @@ export class SegmentAllocator {
 
 	/** A segment for what comes next. Throws where there is no room left. */
 	next(): Segment {
-		if (this.#spooling) return this.#range((this.#spool ??= Arena.inFolder(this.options.spool!)));
+		if (this.#spooling) return this.#range((this.#spool ??= Arena.inDirectory(this.options.spool!)));
 		if (!this.#pipesEnded) {
 			const parked = this.#pipes < this.#fds ? pipeSegment() : 'there are no descriptors left';
 			if (typeof parked === 'object') {

@@ -14,6 +14,8 @@ export interface Segment {
 	 * Moves up to `bytes`, from `at` on, into the pipe `to`; negative errno. A pipe's can only be taken in order, and once.
 	 */
 	send(at: number, to: number, bytes: number): number;
+	/** Copies what it holds from `at` on into `target`, all of which it holds; undefined in a pipe, which has no offsets. */
+	readAt?(at: number, target: Uint8Array): number;
 	/** Leaves out `bytes` from `at` on, which it surely holds: what was to be sent next comes from elsewhere. */
 	skip(at: number, bytes: number): void;
 	/** Everything before `at` was read by CRIU and will not be asked for again. */

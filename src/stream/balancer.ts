@@ -1,12 +1,8 @@
-/**
- * All shards of a capture. Each chunk goes to the shard with the most room, so that a slow one never stalls the others; a
- * marker's place in the order of all shards is given here, when it is written.
- */
+/** All shards of a capture. Each chunk goes to the shard with the most room, so that a slow one never stalls the others. */
 import { poller } from '../libc/poller.js';
 import { StallDetector } from '../runtime/stall.js';
 import { stalled } from './drained.js';
 import { firstEnded } from './ended-readers.js';
-import { encodeMarker, type MarkerBody } from './marker.js';
 import type { Shard } from './shard.js';
 import { ShardWriter, SMALL } from './shard-writer.js';
 
@@ -24,17 +20,16 @@ export interface ShardLease {
 
 export class ShardBalancer {
 	readonly writers: readonly ShardWriter[];
-	#seq = 0;
-	#current: string | undefined;
-	/** Those who wait for room, in order. */
+	/** The last call that waits for room; each waits for the one before it. */
 	#line: Promise<unknown> | undefined;
 	/** Has records that go out in this turn of the event loop. */
 	#gathering: ShardWriter | undefined;
+	/** Wakes the call that waits for room. */
 	#look: (() => void) | undefined;
-	/** Of shards with the same room, which one is asked first: all of them take part. */
-	#turn = 0;
+	/** Of shards with the same room, the one that is asked first: it changes, so that all of them take part. */
+	#first = 0;
 
-	/** What goes wrong in the background, between two calls, ends `run`. */
+	/** An error in the background, between two calls, ends `run`. */
 	constructor(
 		shards: readonly Shard[],
 		readonly run: AbortController,
@@ -42,7 +37,7 @@ export class ShardBalancer {
 		this.writers = shards.map((shard) => new ShardWriter(shard, run));
 	}
 
-	/** The shard with the most room, if one has enough for `wanted` bytes and nobody is before the caller. */
+	/** The shard with the most room, if one has enough for `wanted` bytes and no call is waiting. */
 	tryTake(wanted: number): ShardLease | undefined {
 		if (this.#line) return undefined;
 		// Small records go where the last one waits to be written: asking every shard for its room costs a call each.
@@ -52,22 +47,22 @@ export class ShardBalancer {
 		return { writer: last, room: SMALL };
 	}
 
-	/** {@link tryTake}, once it is the caller's turn and there is room. */
+	/** {@link tryTake}, once the calls before this one have been served and there is room. */
 	async take(wanted: number): Promise<ShardLease> {
 		const before = this.#line;
-		const mine = (async () => {
+		const own = (async () => {
 			await before?.catch(() => {});
 			return this.#whenRoom(wanted);
 		})();
-		this.#line = mine;
+		this.#line = own;
 		try {
-			return await mine;
+			return await own;
 		} finally {
-			if (this.#line === mine) this.#line = undefined;
+			if (this.#line === own) this.#line = undefined;
 		}
 	}
 
-	/** Gives a held shard back; what was appended goes out with what follows in this turn of the event loop. */
+	/** Ends a lease; what was appended goes out with what follows in this turn of the event loop. */
 	release({ writer }: ShardLease): void {
 		writer.busy = false;
 		if (writer.full) writer.flushSoon(this.#roomAgain);
@@ -79,52 +74,17 @@ export class ShardBalancer {
 		this.#look?.();
 	}
 
-	/** Appends what a file consists of: `data` (SMALL at most, copied), and its end. */
-	put(held: ShardLease, name: string, data: Uint8Array, end: boolean): void {
-		if (data.length) {
-			this.#append(held, name, { kind: 'data', bytes: data.length });
-			held.writer.append(data);
-		}
-		if (end) this.end(held, name);
-	}
-
-	/** Announces `bytes` of `name`: the payload follows, by move or write of {@link ShardWriter}. */
-	announce(held: ShardLease, name: string, bytes: number): void {
-		this.#append(held, name, { kind: 'data', bytes });
-	}
-
-	/** Appends the end of `name`, empty files included. */
-	end(held: ShardLease, name: string): void {
-		this.#append(held, name, { kind: 'file-end' });
-		this.#current = undefined;
-	}
-
-	/**
-	 * Ends the image, and resolves when the kernel has everything. The end comes once all that is before it was read: whoever
-	 * finds it may start the application, so it must not wait in a pipe for a capture that fails after all.
-	 */
-	async endImage(): Promise<void> {
-		const held = this.tryTake(1) ?? (await this.take(1));
+	/** Resolves when the readers of all shards have taken everything that was written. Nothing may be written meanwhile. */
+	async drained(): Promise<void> {
 		await Promise.all(this.writers.map((writer) => writer.flush()));
 		await Promise.all(this.writers.map((writer) => writer.drained()));
-		held.writer.append(encodeMarker({ seq: this.#seq++, kind: 'image-end' }));
-		await held.writer.flush();
-		held.writer.busy = false;
-	}
-
-	#append({ writer }: ShardLease, name: string, body: MarkerBody): void {
-		if (this.#current !== name) {
-			writer.append(encodeMarker({ seq: this.#seq++, kind: 'file', name }));
-			this.#current = name;
-		}
-		writer.append(encodeMarker({ seq: this.#seq++, ...body }));
 	}
 
 	#roomiest(wanted: number): ShardLease | undefined {
 		let best: ShardWriter | undefined;
 		let most = 0;
 		const count = this.writers.length;
-		const first = this.#turn;
+		const first = this.#first;
 		for (let i = 0; i < count; i++) {
 			const writer = this.writers[(first + i) % count]!;
 			if (writer.busy) continue;
@@ -132,7 +92,7 @@ export class ShardBalancer {
 			if (room <= most || room < writer.enough(wanted)) continue;
 			best = writer;
 			most = room;
-			this.#turn = (first + i + 1) % count;
+			this.#first = (first + i + 1) % count;
 		}
 		if (!best) return undefined;
 		best.busy = true;
@@ -157,7 +117,7 @@ export class ShardBalancer {
 		}
 	}
 
-	/** Throws where a shard is full for ever. */
+	/** Throws where a shard is full and its reader is gone: it would stay full. */
 	#checkReaders(): void {
 		const ended = firstEnded(this.writers.map(({ shard }) => shard.fd));
 		if (ended !== undefined) throw this.writers.find(({ shard }) => shard.fd === ended)!.readerGone();

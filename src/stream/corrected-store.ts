@@ -4,22 +4,23 @@
  */
 
 import { CORRECTIONS, decodeCorrections, MAX_CORRECTIONS_BYTES } from './corrections.js';
+import type { Image } from './image.js';
 import type { FileWriter, Store } from './store.js';
 
-/** `store`, but without the file of corrections; `apply` puts them into it. */
+/** `store`, but without the file of corrections. */
 export function withCorrections(store: Store) {
 	let writer: CorrectionsWriter | undefined;
 	return {
 		store: {
-			patch: store.patch.bind(store),
+			image: store.image,
 			create: (name: string) =>
 				name === CORRECTIONS ? (writer = new CorrectionsWriter()) : store.create(name),
 		},
-		/** @throws where what is to be replaced is not there */
-		apply(): void {
+		/** Calls `patch` with each correction of the whole image. */
+		apply(patch: Image['patch']): void {
 			if (!writer) return;
 			for (const [name, ranges] of decodeCorrections(writer.content))
-				for (const { offset, bytes } of ranges) store.patch(name, offset, bytes);
+				for (const { offset, bytes } of ranges) patch(name, offset, bytes);
 		},
 	};
 }

@@ -1,13 +1,10 @@
-/** Names of image files come from outside, become paths, and must never lead out of the images folder. */
+/** Names of image files come from outside, become paths, and must never lead out of the images directory. */
 import { MAX_NAME_BYTES } from './limits.js';
 
-/** CRIU writes it last, and only when everything else was written: a directory without it is no image. */
-export const LAST_IMAGE = 'inventory.img';
-
-/** Throws unless `name` is a plain file name. `who` sent it. */
-export function checkImageName(name: string, who: string): string {
+/** Throws unless `name`, which came from `sender`, is a plain file name. */
+export function checkImageName(name: string, sender: string): string {
 	const wrong = flaw(name);
-	if (wrong) throw new Error(`${who} sent the file name ${quoteName(name)}, which ${wrong}`);
+	if (wrong) throw new Error(`${sender} sent the file name ${quoteName(name)}, which ${wrong}`);
 	return name;
 }
 
@@ -18,7 +15,7 @@ export function quoteName(name: string): string {
 
 function flaw(name: string): string | undefined {
 	if (name === '') return 'is empty';
-	if (name === '.' || name === '..') return 'is a folder';
+	if (name === '.' || name === '..') return 'is a directory';
 	if (name.startsWith('/')) return 'is an absolute path';
 	if (name.includes('/')) return 'holds a slash';
 	if (name.includes('\0')) return 'holds a NUL';

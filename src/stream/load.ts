@@ -3,7 +3,6 @@
  * read where it is large.
  */
 
-import { PAGE } from '../libc/constants.js';
 import { fail } from '../runtime/cancellation.js';
 import { StreamError } from '../runtime/stream-error.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
@@ -13,9 +12,6 @@ import type { Shard } from './shard.js';
 import { type LastActivity, ShardReader } from './shard-reader.js';
 import type { FileWriter, Store } from './store.js';
 import type { StreamSummary } from './summary.js';
-
-/** Fewer bytes than this are copied: pages that hold little are not worth keeping. */
-const WORTH_MOVING = 4 * PAGE;
 
 /**
  * Reads the whole stream, up to the end of every shard, so that a writer behind a pipe ends well. Rejects where it breaks a
@@ -149,15 +145,15 @@ class Loader {
 		const appended = buffered.length ? writer.append(buffered) : undefined;
 		const left = bytes - buffered.length;
 		if (appended) return appended.then(() => this.#rest(reader, writer, left, movable));
-		const taken = movable ? move(reader, writer, left) : 0;
+		const taken = movable ? reader.moveTo(writer, left) : 0;
 		return taken === left ? undefined : this.#rest(reader, writer, left - taken, movable);
 	}
 
 	async #rest(reader: ShardReader, writer: FileWriter, bytes: number, movable: boolean): Promise<void> {
 		for (let left = bytes; left > 0; ) {
 			await yieldToEventLoop();
-			if (movable) left -= move(reader, writer, left);
-			if (movable && Math.min(left, reader.movable) >= WORTH_MOVING) await writer.whenRoom();
+			if (movable) left -= reader.moveTo(writer, left);
+			if (movable && reader.canMove(left)) await writer.whenRoom();
 			else if (left > 0) left -= await this.#copy(reader, writer, left);
 		}
 	}
@@ -172,18 +168,4 @@ class Loader {
 		await reader.more();
 		return 0;
 	}
-}
-
-/** Moves what is there by reference, as far as that is worth it; how many bytes. */
-function move(reader: ShardReader, writer: FileWriter, bytes: number): number {
-	let left = bytes;
-	while (left >= WORTH_MOVING) {
-		const here = Math.min(reader.movable, left);
-		if (here < WORTH_MOVING) break;
-		const moved = writer.move(reader.movableFrom, here);
-		if (moved <= 0) break;
-		reader.moved(moved);
-		left -= moved;
-	}
-	return bytes - left;
 }

@@ -6,7 +6,7 @@
  * rest, because both spin for that lock; so the sender is also given the time to fill its pipe.
  */
 import { fcntl, read } from '../libc/calls.js';
-import { F_GETPIPE_SZ } from '../libc/constants.js';
+import { F_GETPIPE_SZ, PAGE } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLIN } from '../libc/poller.js';
@@ -18,6 +18,7 @@ import { MAX_MESSAGE_BYTES } from './limits.js';
 import { decodeMarker, type Marker } from './marker.js';
 import type { Shard } from './shard.js';
 import { Staging } from './staging.js';
+import type { FileWriter } from './store.js';
 
 /** Read at a time while records are small. */
 const READ_BUFFER = 64 << 10;
@@ -25,6 +26,9 @@ const READ_BUFFER = 64 << 10;
 const MIN_MARKER = 4;
 /** Payloads from this size on are moved. */
 const LARGE = 16 << 10;
+/** Fewer bytes than this are copied: pages that hold little are not worth keeping. */
+const WORTH_MOVING = 4 * PAGE;
+
 /**
  * When a byte last came over any shard, as performance.now() has it; 0 before the first. Until then the sender may wait for
  * CRIU for as long as it takes, and later a shard may have none for long while the others are faster.
@@ -118,19 +122,14 @@ export class ShardReader {
 		return undefined;
 	}
 
-	/** Bytes of payload that {@link movableFrom} holds, to be moved by reference; 0 where a shard is no pipe. */
-	get movable(): number {
-		return this.#from === this.#to ? (this.#staging?.bytes ?? 0) : 0;
+	/** Whether {@link moveTo} has as many as {@link WORTH_MOVING} of the next `bytes` of payload. */
+	canMove(bytes: number): boolean {
+		return this.#from === this.#to && Math.min(this.#staging?.bytes ?? 0, bytes) >= WORTH_MOVING;
 	}
 
-	/** The pipe that they are moved from. */
-	get movableFrom(): number {
-		return this.#staging!.readEnd;
-	}
-
-	/** Takes note of `bytes` that a store moved. */
-	moved(bytes: number): void {
-		this.#staging!.bytes -= bytes;
+	/** Lets `writer` move up to `bytes` of payload by reference, as far as they are here and worth it: how many. */
+	moveTo(writer: FileWriter, bytes: number): number {
+		return this.canMove(bytes) ? this.#staging!.moveTo(writer, bytes, WORTH_MOVING) : 0;
 	}
 
 	close(): void {

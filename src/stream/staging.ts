@@ -7,6 +7,7 @@ import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError } from '../libc/errno.js';
 import { enlargePipe, LARGEST_PIPE, makePipe } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
+import type { FileWriter } from './store.js';
 
 /** Time for a sender to fill its pipe, in microseconds: a fast one needs about as much for 1 MiB, a slow one is waited for. */
 const SHORTEST_PAUSE = 20;
@@ -56,6 +57,23 @@ export class Staging {
 		if (came >= this.size - (this.size >> 4)) this.#pause = Math.max(SHORTEST_PAUSE, this.#pause * 0.99);
 		else this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 1.3);
 		return came;
+	}
+
+	/**
+	 * Lets `writer` move up to `bytes` of what was taken, in portions of `least` or more: how many it moved. It stops where the
+	 * writer has no room now, and where fewer are left.
+	 */
+	moveTo(writer: FileWriter, bytes: number, least: number): number {
+		let left = bytes;
+		for (;;) {
+			const here = Math.min(this.bytes, left);
+			if (here < least) break;
+			const moved = writer.move(this.readEnd, here);
+			if (moved <= 0) break;
+			this.bytes -= moved;
+			left -= moved;
+		}
+		return bytes - left;
 	}
 
 	close(): void {

@@ -48,7 +48,7 @@ const refused: [what: string, dump: (criu: StandInDump) => Promise<unknown>, mes
 		(criu) => criu.send(requestFor('../evil.img')),
 		/"\.\.\/evil\.img", which holds a slash/,
 	],
-	['the name ..', (criu) => criu.send(requestFor('..')), /"\.\.", which is a folder/],
+	['the name ..', (criu) => criu.send(requestFor('..')), /"\.\.", which is a directory/],
 	['a name with a NUL', (criu) => criu.send(requestFor('a\0b')), /which holds a NUL/],
 	[
 		'a name twice',

@@ -17,6 +17,7 @@ import { load } from '../../src/stream/load.js';
 import { encodeMarker, type Marker } from '../../src/stream/marker.js';
 import { pipeOf } from '../support/pipe.js';
 import { socketPairs } from '../support/socket-pair.js';
+import { contentOf } from '../support/stored.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('docs/protocol.md');
@@ -116,7 +117,12 @@ test('a stream', async () => {
 	});
 	const { fd } = pipeOf(example);
 	await load([{ fd, name: 'the example', stallMillis: 0 }], store, new AbortController());
-	assert.equal([...store.files], [['a.img', { kind: 'small', data: Buffer.from('abc') }]]);
+	const files = [...store.image.files];
+	assert.equal(
+		files.map(({ name }) => name),
+		['a.img'],
+	);
+	assert.equal(await contentOf(files[0]!), Buffer.from('abc'));
 	store.close();
 	const markers: Marker[] = [
 		{ seq: 0, kind: 'file', name: 'a.img' },

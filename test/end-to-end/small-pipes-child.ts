@@ -2,11 +2,13 @@
  * `small-pipes-child.ts reference|copy`: as a user who has used up what the kernel grants for pipes, sends a file through
  * two shards and back out of a store. Says so with exit status 0; 3: it cannot become such a user.
  */
-import { sendImage } from '../../src/capture/image-reader.js';
+import { sendFile } from '../../src/capture/send-file.js';
 import { EAGAIN } from '../../src/libc/errno.js';
 import { makePipe, pipeSize } from '../../src/libc/pipes.js';
 import { HeldStore } from '../../src/stores/held.js';
+import { LargeFile } from '../../src/stores/large-file.js';
 import { ShardBalancer } from '../../src/stream/balancer.js';
+import { ImageWriter } from '../../src/stream/image-writer.js';
 import { load } from '../../src/stream/load.js';
 import { content } from '../support/content.js';
 import { pipe } from '../support/pipe.js';
@@ -47,24 +49,22 @@ async function roundTrip(by: 'reference' | 'copy'): Promise<boolean> {
 		store,
 		new AbortController(),
 	);
-	const balance = new ShardBalancer(
-		shards.map(({ writeEnd }) => shardOf(writeEnd)),
-		controller,
-	);
+	const writers = shards.map(({ writeEnd }) => shardOf(writeEnd));
+	const image = new ImageWriter(new ShardBalancer(writers, controller));
 	const { readEnd, writeEnd } = pipe();
 	const writing = writeEnd.end(bytes);
-	await sendImage({ name: 'pages-1.img', fd: readEnd.fd, by }, balance, controller.signal);
+	await sendFile({ name: 'pages-1.img', fd: readEnd.fd, by }, image, controller.signal);
 	await writing;
-	await balance.endImage();
+	await image.endImage();
 	for (const shard of shards) shard.writeEnd.close();
 	await loading;
-	const held = store.files.get('pages-1.img');
-	if (held?.kind !== 'large') return false;
+	const held = store.image.file('pages-1.img');
+	if (!(held instanceof LargeFile)) return false;
 	const out = pipe();
 	const got = out.readEnd.all();
-	const cursor = held.file.open();
+	const reader = held.open();
 	for (let sent = 1; sent; ) {
-		sent = cursor.send(out.writeEnd.fd, SMALLEST);
+		sent = reader.send(out.writeEnd.fd, SMALLEST);
 		if (sent === -EAGAIN) await out.writeEnd.writable();
 	}
 	out.writeEnd.close();

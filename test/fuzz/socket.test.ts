@@ -4,7 +4,8 @@ import * as assert from 'uvu/assert';
 import { capture } from '../../src/capture/capture.js';
 import { ConnectedSocket } from '../../src/criu/socket.js';
 import { serve } from '../../src/restore/serve.js';
-import type { HeldFile } from '../../src/stores/held.js';
+import { BufferFile } from '../../src/stores/buffer-file.js';
+import { Image, type ReadableFile } from '../../src/stream/image.js';
 import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { markersIn } from '../support/markers.js';
 import { pipe } from '../support/pipe.js';
@@ -84,16 +85,13 @@ test(
 	'on a restore',
 	async () => {
 		const pair = socketPairs();
-		const files = new Map<string, HeldFile>(
-			['a.img', 'inventory.img', 'pages-1.img'].map((name, i) => [
-				name,
-				{ kind: 'small', data: Buffer.alloc(i * 40_000, i) },
-			]),
-		);
+		const image = new Image<ReadableFile>();
+		for (const [i, name] of ['a.img', 'inventory.img', 'pages-1.img'].entries())
+			image.add(new BufferFile(name, Buffer.alloc(i * 40_000, i)));
 		const one = async (all: Action[]) => {
 			const { near, far } = pair();
 			act(near, all, { streamer: 'write', payload: Buffer.alloc(0) });
-			await ends(serve({ criu: new ConnectedSocket(far), files })).catch(isRefusal);
+			await ends(serve({ criu: new ConnectedSocket(far), image })).catch(isRefusal);
 		};
 		await one([]);
 		const before = await descriptorsAtFirst();

@@ -10,6 +10,7 @@ import { load } from '../../src/stream/load.js';
 import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { pipe } from '../support/pipe.js';
 import { namesIn, StandInRestore } from '../support/stand-in.js';
+import { contentOf } from '../support/stored.js';
 import { startExtract } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -65,21 +66,7 @@ async function held(shards: Buffer[]): Promise<Image | undefined> {
 	try {
 		if (!(await loaded(shards, store))) return undefined;
 		const image: Image = new Map();
-		for (const [name, file] of store.files) {
-			if (file.kind === 'small') image.set(name, file.data);
-			else {
-				const { readEnd, writeEnd } = pipe();
-				const reading = readEnd.all();
-				const cursor = file.file.open();
-				for (let sent = 1; sent !== 0; ) {
-					sent = cursor.send(writeEnd.fd, 1 << 20);
-					if (sent < 0) await writeEnd.writable();
-				}
-				cursor.close();
-				writeEnd.close();
-				image.set(name, await reading);
-			}
-		}
+		for (const file of store.image.files) image.set(file.name, await contentOf(file));
 		return image;
 	} finally {
 		store.close();

@@ -2,8 +2,10 @@
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { sendImage } from '../../src/capture/image-reader.js';
+import { sendFile } from '../../src/capture/send-file.js';
+import { NullStore } from '../../src/stores/null.js';
 import { ShardBalancer } from '../../src/stream/balancer.js';
+import { ImageWriter } from '../../src/stream/image-writer.js';
 import { load } from '../../src/stream/load.js';
 import { afterwards } from '../support/cleanup.js';
 import { data, file, streamOf } from '../support/markers.js';
@@ -57,21 +59,17 @@ test('a file into a shard that is a file', async () => {
 	const controller = new AbortController();
 	const source = { name: 'ext', fd: opened(sparse(Buffer.alloc(0), WRITTEN), 'r'), by: 'copy' as const };
 	const balance = new ShardBalancer([shard(opened(join(temporaryFolder(), 'shard'), 'w'))], controller);
-	assert.ok((await turnsDuring(() => sendImage(source, balance, controller.signal))) > 1);
+	const image = new ImageWriter(balance);
+	assert.ok((await turnsDuring(() => sendFile(source, image, controller.signal))) > 1);
 });
 
 test('a shard that is a file', async () => {
 	const fd = opened(sparse(streamOf(file('a'), data('', READ)), READ), 'r');
-	const nowhere = {
-		expect: () => false,
-		append: () => undefined,
-		move: () => 0,
-		whenRoom: () => Promise.resolve(),
-		end() {},
-	};
+	const store = new NullStore();
+	afterwards(() => store.close());
 	const turns = await turnsDuring(async () => {
 		try {
-			await load([shard(fd)], { create: () => nowhere, patch() {} }, new AbortController());
+			await load([shard(fd)], store, new AbortController());
 		} catch (error) {
 			assert.match((error as Error).message, /ends before the image does/);
 		}

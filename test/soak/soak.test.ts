@@ -66,7 +66,7 @@ async function round(references: boolean, shards: number, breakOff: boolean): Pr
 		assert.match(loaded.message, /ends (before the image does|in the middle)|is missing/);
 	} else {
 		assert.is(captured, undefined);
-		const serving = serve({ criu: serveSocket, files: store.files });
+		const serving = serve({ criu: serveSocket, image: store.image });
 		const restore = await StandInRestore.connect(work);
 		for (const [name, bytes] of files) assert.ok((await restore.read(name))?.equals(bytes), name);
 		restore.close();

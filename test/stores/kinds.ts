@@ -7,6 +7,7 @@ import { DirectoryStore } from '../../src/stores/directory.js';
 import { ExtWriter } from '../../src/stores/ext.js';
 import { HeldStore } from '../../src/stores/held.js';
 import type { AllocatorOptions } from '../../src/stores/room.js';
+import { Image } from '../../src/stream/image.js';
 import type { FileWriter, Store } from '../../src/stream/store.js';
 import { afterwards } from '../support/cleanup.js';
 import { pipe, type ReadEnd } from '../support/pipe.js';
@@ -48,7 +49,7 @@ export function held(choice: Choice = {}, clients = 1): Held {
 			const work = temporaryFolder();
 			const criu = ListeningSocket.at(join(work, 'streamer-serve.sock'), clients);
 			afterwards(() => criu.close());
-			result.served = serve({ criu, files: store.files });
+			result.served = serve({ criu, image: store.image });
 			result.served.catch(() => {});
 			for (let i = 0; i < clients; i++) result.criu.push(await StandInRestore.connect(work));
 			afterwards(() => {
@@ -79,9 +80,7 @@ export function ext(): Filled {
 	const reads = new Map<string, Promise<Buffer>>();
 	return {
 		store: {
-			patch() {
-				throw new Error('what has left cannot be changed');
-			},
+			image: new Image(),
 			create(name) {
 				const { readEnd, writeEnd } = pipe();
 				reads.set(name, readEnd.all());

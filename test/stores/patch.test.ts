@@ -34,9 +34,9 @@ for (const [kind, make] of Object.entries(kinds)) {
 			for (const at of places) {
 				const bytes = Buffer.from(`${at}`.padStart(5, '.').slice(0, 5));
 				bytes.copy(expected, at);
-				filled.store.patch('pages-1.img', at, bytes);
+				filled.store.image.patch('pages-1.img', at, bytes);
 			}
-			filled.store.patch('pages-2.img', 50, Buffer.from('small'));
+			filled.store.image.patch('pages-2.img', 50, Buffer.from('small'));
 			await filled.complete();
 			const got = await filled.read('pages-1.img');
 			assert.is(got?.length, size);
@@ -53,7 +53,7 @@ for (const [kind, make] of Object.entries(kinds)) {
 		await give(filled.store.create('pages-2.img'), content(2, 100), [['append', 100]]);
 		const four = Buffer.from('four');
 		const refused = (name: string, at: number) =>
-			assert.throws(() => filled.store.patch(name, at, four), /which it corrects/);
+			assert.throws(() => filled.store.image.patch(name, at, four), /which it corrects/);
 		refused('pages-1.img', size - 3);
 		refused('pages-2.img', 97);
 		refused('pages-3.img', 0);
@@ -65,7 +65,7 @@ const test = suite('corrections, kept');
 test('every restore gets them', async () => {
 	const filled = held({ keep: true }, 2);
 	await give(filled.store.create('pages-1.img'), content(1, size), [['move', MB]]);
-	filled.store.patch('pages-1.img', 5000, Buffer.from('right'));
+	filled.store.image.patch('pages-1.img', 5000, Buffer.from('right'));
 	await filled.complete();
 	for (const criu of filled.criu)
 		assert.is((await criu.read('pages-1.img'))?.toString('latin1', 5000, 5005), 'right');

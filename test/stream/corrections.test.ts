@@ -51,7 +51,7 @@ for (const [what, [content, message]] of Object.entries(refused))
 	test(`refused: ${what}`, () => assert.throws(() => decodeCorrections(content), message));
 
 test('refused: a file over 16 MiB, before it has come', () => {
-	const writer = withCorrections({ patch() {} } as unknown as Store).store.create(CORRECTIONS);
+	const writer = withCorrections({} as Store).store.create(CORRECTIONS);
 	writer.expect(MAX_CORRECTIONS_BYTES);
 	assert.throws(() => writer.expect(1), /larger than 16777216 bytes/);
 });

@@ -22,8 +22,8 @@ for (const name of [
 
 const refused: [name: string, why: RegExp][] = [
 	['', /is empty/],
-	['.', /is a folder/],
-	['..', /is a folder/],
+	['.', /is a directory/],
+	['..', /is a directory/],
 	['/etc/passwd', /absolute/],
 	['/', /absolute/],
 	['a/b', /slash/],

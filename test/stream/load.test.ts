@@ -5,10 +5,12 @@ import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
 import { DirectoryStore } from '../../src/stores/directory.js';
 import { HeldStore } from '../../src/stores/held.js';
+import { LargeFile } from '../../src/stores/large-file.js';
 import { load } from '../../src/stream/load.js';
 import { content } from '../support/content.js';
 import { data, file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
 import { pipe } from '../support/pipe.js';
+import { contentOf } from '../support/stored.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
@@ -41,9 +43,9 @@ for (const bytes of sizes) {
 		const store = new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, log });
 		try {
 			const expected = await loadLate(bytes, store);
-			const held = store.files.get('late.img')!;
-			assert.is(held.kind, bytes > 65_536 ? 'large' : 'small');
-			if (held.kind === 'small') assert.ok(held.data.equals(expected));
+			const file = store.image.file('late.img')!;
+			assert.is(file instanceof LargeFile, bytes > 65_536);
+			assert.ok((await contentOf(file)).equals(expected));
 		} finally {
 			store.close();
 		}

@@ -1,0 +1,119 @@
+/**
+ * The files of a dumping CRIU. CRIU asks for one after another, and hands over a pipe for each; it writes inventory.img last,
+ * and its socket may stay open for much longer (lazy pages).
+ */
+import type { CriuConnection } from '../criu/connection.js';
+import { CPUINFO, LAST_IMAGE } from '../images/names.js';
+import { StreamError } from '../runtime/stream-error.js';
+import { CORRECTIONS } from '../stream/corrections.js';
+import type { ExtFile } from '../stream/ext-file.js';
+import { quoteName } from '../stream/image-name.js';
+import type { ImageSender } from './image-sender.js';
+import type { PageTransfer } from './page-transfer.js';
+
+export interface DumpJob {
+	/** Names of these are taken. */
+	extFiles: readonly ExtFile[];
+	/** Take an image without inventory.img for complete. */
+	allowIncomplete: boolean;
+	/** Called at the first image that is not cpuinfo.img: the application is stopped. */
+	onStart(): void;
+}
+
+export class CriuDump {
+	/** Resolves when CRIU has closed its socket; rejects where the dump failed. */
+	readonly closed: Promise<void>;
+	/** When the application was stopped, as far as it can be told, by performance.now(). */
+	started = performance.now();
+	#latest: string | undefined;
+	#stopped = false;
+	#complete = false;
+	#endLast!: () => void;
+	/** Resolves at the end of inventory.img. */
+	readonly #lastEnded = new Promise<void>((resolve) => {
+		this.#endLast = resolve;
+	});
+
+	/** Serves `criu`, which stays the caller's to close. */
+	constructor(
+		readonly job: DumpJob,
+		readonly criu: CriuConnection,
+		readonly pages: PageTransfer,
+		readonly image: ImageSender,
+	) {
+		this.closed = this.#serve();
+		image.start(this.closed);
+	}
+
+	/**
+	 * Resolves when every file of the image is at its end, and none can follow: inventory.img is among them, or CRIU has closed
+	 * its socket.
+	 */
+	async complete(): Promise<void> {
+		await Promise.race([this.#lastEnded, this.closed]);
+		await this.image.whenIdle();
+		this.#complete = true;
+	}
+
+	async #serve(): Promise<void> {
+		for (;;) {
+			const name = await this.criu.request();
+			if (name === undefined) break;
+			this.#begin(name);
+			const by = await this.pages.wayOf(name);
+			const fd = await this.criu.pipe(name);
+			const check = name === LAST_IMAGE ? this.#lastEnds.bind(this) : undefined;
+			this.image.start(this.image.send({ name, fd, by, keep: this.pages.keeperOf(name) }, check));
+		}
+		if (!this.#isWhole() && !this.job.allowIncomplete) throw this.#cutShort();
+	}
+
+	#begin(name: string): void {
+		if (name === CORRECTIONS) throw new Error(`${CORRECTIONS} is a name that the capture itself uses`);
+		if (this.#complete)
+			throw new Error(`CRIU sent ${quoteName(name)} after ${LAST_IMAGE}, which ends an image`);
+		if (this.image.names.has(name)) throw this.#taken(name);
+		this.image.begin(name);
+		this.#latest = name;
+		if (this.#stopped || name === CPUINFO) return;
+		this.#stopped = true;
+		this.started = performance.now();
+		this.job.onStart();
+	}
+
+	/** inventory.img is at its end. */
+	#lastEnds(filled: boolean): void {
+		// A CRIU that was killed leaves it empty, and nothing else is missing.
+		if (!filled && !this.job.allowIncomplete)
+			throw new StreamError(
+				'DUMP_INCOMPLETE',
+				`CRIU ended before it wrote ${LAST_IMAGE}: the dump failed, and so does the stream`,
+			);
+		this.#endLast();
+	}
+
+	/** Whether the files that came are all that a CRIU sends. */
+	#isWhole(): boolean {
+		const { names } = this.image;
+		const ofCriu = names.size - this.job.extFiles.length;
+		return names.has(LAST_IMAGE) || (ofCriu === 1 && names.has(CPUINFO));
+	}
+
+	#cutShort(): Error {
+		const last = this.#latest === undefined ? 'before the first file' : `after ${quoteName(this.#latest)}`;
+		return new StreamError(
+			'DUMP_INCOMPLETE',
+			`CRIU closed its socket ${last}, without ${LAST_IMAGE}: the dump failed, and so does the stream ` +
+				'(the reason is in CRIU’s log; --allow-incomplete takes such a stream for whole)',
+		);
+	}
+
+	#taken(name: string): Error {
+		const quoted = quoteName(name);
+		return new Error(
+			this.job.extFiles.some((file) => file.name === name)
+				? `CRIU sent ${quoted}, a name that --ext-file-fds gave to a file of yours: give it another name`
+				: `CRIU sent ${quoted} twice: an image has each file once`,
+		);
+	}
+}

@@ -1,0 +1,101 @@
+/**
+ * One file of an image: from a descriptor to the shards.
+ *
+ * A small file is read into memory and leaves with its markers in one write. A large one is moved by reference, or copied
+ * (copied.ts) where its pages may still change. Before a move, data is left to gather in the pipe: a reader that takes every
+ * page as it comes contends with CRIU for the lock of the pipe.
+ */
+import { isPages } from '../images/names.js';
+import { read } from '../libc/calls.js';
+import { callError, EAGAIN, EINTR } from '../libc/errno.js';
+import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
+import { EPOLLIN, poller } from '../libc/poller.js';
+import { waitFor } from '../libc/wait.js';
+import { yieldToEventLoop } from '../runtime/yield.js';
+import type { ImageWriter } from '../stream/image-writer.js';
+import { SMALL } from '../stream/shard-writer.js';
+import { giveBack, takeBuffer } from './buffers.js';
+import { sendCopied } from './copied.js';
+import type { SourceFile } from './source-file.js';
+
+/** Between two looks while CRIU fills its pipe, in microseconds: about the time in which it writes half a pipe of 1 MiB. */
+const GATHER_MICROS = 100;
+/** Up to so many bytes in the pipe of a large file are copied: that costs less than to move them, and they may be pieces on many pages. */
+const WORTH_COPYING = 16 << 10;
+const NOTHING = Buffer.alloc(0);
+
+/** Sends the whole of `file`; resolves when its end was written, with false where the file is empty. */
+export async function sendFile(file: SourceFile, image: ImageWriter, signal: AbortSignal): Promise<boolean> {
+	const memory = takeBuffer();
+	// Images of memory are large: there is no need to look at their first bytes.
+	const large = file.by === 'reference' && isPages(file.name);
+	const size = large ? 0 : await readStart(file, memory, signal);
+	if (size === SMALL && file.by === 'copy') {
+		await sendCopied(file, memory, image, signal);
+		return true;
+	}
+	if (large || size === SMALL) {
+		if (size) await image.put(file.name, memory, false);
+		await sendByReference(file, memory, image, signal);
+	} else {
+		const whole = memory.subarray(0, size);
+		file.keep?.(whole);
+		await image.put(file.name, whole, true);
+	}
+	giveBack(memory);
+	return large || size > 0;
+}
+
+/** Fills `memory`; returns how many bytes there are, which is less than its length where they are the whole file. */
+async function readStart({ name, fd }: SourceFile, memory: Buffer, signal: AbortSignal): Promise<number> {
+	for (let size = 0; ; ) {
+		const got = read(fd, size ? memory.subarray(size) : memory, memory.length - size);
+		if (got === 0) return size;
+		if (got > 0) size += got;
+		else if (got === -EAGAIN) await waitFor(fd, EPOLLIN, { signal });
+		else if (got !== -EINTR) throw callError(`cannot read ${name}`, got);
+		if (size === memory.length) return size;
+	}
+}
+
+/** Sends a file that is in memory, and its end. */
+export async function sendBytes(name: string, content: Buffer, image: ImageWriter): Promise<void> {
+	for (let at = 0; at < content.length; at += SMALL)
+		await image.put(name, content.subarray(at, at + SMALL), false);
+	await image.put(name, NOTHING, true);
+}
+
+/** `memory` is for the few bytes that are not worth moving. */
+async function sendByReference(
+	{ name, fd }: SourceFile,
+	memory: Buffer,
+	image: ImageWriter,
+	signal: AbortSignal,
+): Promise<void> {
+	const size = enlargePipe(fd);
+	for (;;) {
+		await yieldToEventLoop();
+		let waiting = bytesWaiting(fd);
+		if (waiting > 0) waiting = await gathered(fd, waiting, size);
+		if (waiting <= WORTH_COPYING) {
+			const got = read(fd, memory, WORTH_COPYING);
+			if (got === 0) break;
+			if (got > 0) await image.put(name, memory.subarray(0, got), false);
+			else if (got === -EAGAIN) await waitFor(fd, EPOLLIN, { signal });
+			else if (got !== -EINTR) throw callError(`cannot read ${name}`, got);
+			continue;
+		}
+		await image.move(name, fd, waiting);
+	}
+	await image.put(name, NOTHING, true);
+}
+
+/** Waits while CRIU is busy filling the pipe and it is less than half full; returns the bytes that wait in it. */
+async function gathered(fd: number, waiting: number, size: number): Promise<number> {
+	for (let now = waiting; ; waiting = now) {
+		if (waiting >= size >> 1) return waiting;
+		await poller.pause(GATHER_MICROS);
+		now = bytesWaiting(fd);
+		if (now === waiting) return waiting;
+	}
+}

@@ -1,0 +1,133 @@
+/** An images directory on the disk becomes a stream, from which every store makes the same image again. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { sendDirectory } from '../../src/capture/directory.js';
+import { ImageSender } from '../../src/capture/image-sender.js';
+import { unlessAborted } from '../../src/runtime/cancellation.js';
+import { DirectoryStore } from '../../src/stores/directory.js';
+import { HeldStore } from '../../src/stores/held.js';
+import { NullStore } from '../../src/stores/null.js';
+import { load } from '../../src/stream/load.js';
+import type { Store } from '../../src/stream/store.js';
+import { afterwards } from '../support/cleanup.js';
+import { content } from '../support/content.js';
+import { pipe } from '../support/pipe.js';
+import { contentOf } from '../support/stored.js';
+import { suite } from '../support/suite.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+const test = suite('an images directory as source');
+
+const files: Record<string, Buffer> = {
+	'core-1.img': content(1, 900),
+	'empty.img': Buffer.alloc(0),
+	'inventory.img': content(2, 30),
+	'pages-1.img': content(3, 3_000_001),
+	'pagemap-1.img': content(4, 65_536),
+};
+
+function imagesDirectory(): string {
+	const path = temporaryFolder();
+	for (const [name, bytes] of Object.entries(files)) writeFileSync(join(path, name), bytes);
+	return path;
+}
+
+/** Sends the directory at `path` over two shards into `store`. */
+async function sendInto(store: Store & { close(): void }, path: string): Promise<void> {
+	afterwards(() => store.close());
+	const shards = [pipe(), pipe()];
+	const shardOf = ({ fd }: { fd: number }) => ({ fd, name: `shard fd ${fd}`, stallMillis: 0 });
+	const run = new AbortController();
+	const image = new ImageSender(
+		shards.map(({ writeEnd }) => shardOf(writeEnd)),
+		run,
+	);
+	const loading = load(
+		shards.map(({ readEnd }) => shardOf(readEnd)),
+		store,
+		run,
+	);
+	loading.catch(() => {});
+	try {
+		await unlessAborted(run.signal, sendDirectory(path, image));
+		await image.end(performance.now());
+	} finally {
+		for (const { writeEnd } of shards) writeEnd.close();
+	}
+	await loading;
+}
+
+const log = { info() {} };
+
+test('into memory', async () => {
+	const store = new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, log });
+	await sendInto(store, imagesDirectory());
+	for (const [name, bytes] of Object.entries(files)) {
+		const file = store.image.file(name);
+		assert.is(file?.size, bytes.length, name);
+		assert.ok((await contentOf(file!)).equals(bytes), name);
+	}
+	assert.is([...store.image.files].at(-1)?.name, 'inventory.img');
+});
+
+test('into a directory', async () => {
+	const target = temporaryFolder();
+	const store = new DirectoryStore(target, false);
+	await sendInto(store, imagesDirectory());
+	await store.finish();
+	assert.equal(readdirSync(target).sort(), Object.keys(files).sort());
+	for (const [name, bytes] of Object.entries(files))
+		assert.ok(readFileSync(join(target, name)).equals(bytes), name);
+});
+
+test('into nothing: names and sizes are known', async () => {
+	const store = new NullStore();
+	await sendInto(store, imagesDirectory());
+	const sizes = [...store.image.files].map(({ name, size }) => [name, size]).sort();
+	assert.equal(
+		sizes,
+		Object.entries(files)
+			.map(([name, { length }]) => [name, length])
+			.sort(),
+	);
+});
+
+test('what is no file is left out', async () => {
+	const path = imagesDirectory();
+	mkdirSync(join(path, 'work'));
+	execFileSync('mkfifo', [join(path, 'fifo.img')]);
+	const store = new NullStore();
+	await sendInto(store, path);
+	assert.is([...store.image.files].length, Object.keys(files).length);
+});
+
+const refused: Record<string, [make: () => string, message: RegExp]> = {
+	'a directory that is not there': [() => '/nonexistent', /cannot read the images directory \/nonexistent/],
+	'a directory without inventory.img': [
+		() => temporaryFolder(),
+		/is no complete image: it has no inventory\.img/,
+	],
+	'a link to a parent': [
+		() => {
+			const path = imagesDirectory();
+			symlinkSync('../1', join(path, 'parent'));
+			return path;
+		},
+		/has a parent: an image that lacks the pages of an earlier dump/,
+	],
+};
+for (const [what, [make, message]] of Object.entries(refused))
+	test(`refused: ${what}`, async () => {
+		const store = new NullStore();
+		try {
+			await sendInto(store, make());
+			assert.unreachable('it was sent');
+		} catch (error) {
+			assert.match((error as Error).message, message);
+		}
+		assert.is([...store.image.files].length, 0);
+	});
+
+test.run();
