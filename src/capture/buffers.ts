@@ -4,7 +4,7 @@
  */
 import { SMALL } from '../stream/shard-writer.js';
 
-/** As many as are filled and sent at a time, over all files that are being read; 2 MiB. */
+/** Buffers that are kept for later (2 MiB): all files together fill and send about as many at a time. */
 const MAX_SPARE = 32;
 
 const spare: Buffer[] = [];
@@ -14,7 +14,7 @@ export function takeBuffer(): Buffer {
 	return spare.pop() ?? Buffer.allocUnsafeSlow(SMALL);
 }
 
-/** Nobody uses `buffer`, which came from {@link takeBuffer}, any more. */
+/** Gives back `buffer`, which came from {@link takeBuffer}: the caller uses it no more. */
 export function giveBack(buffer: Buffer): void {
 	if (spare.length < MAX_SPARE) spare.push(buffer);
 }

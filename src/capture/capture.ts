@@ -13,7 +13,8 @@ import type { Shard } from '../stream/shard.js';
 import type { StreamSummary } from '../stream/summary.js';
 import { CriuDump, type DumpJob } from './criu-dump.js';
 import { ImageSender } from './image-sender.js';
-import { PageTransfer, type References } from './page-transfer.js';
+import { PageTransfer } from './page-transfer.js';
+import type { References } from './references.js';
 
 /** How one dump is captured. */
 export interface DumpPlan {
@@ -33,7 +34,7 @@ export interface CaptureJob extends DumpJob {
 	plan(fd: number): DumpPlan;
 	/** Ends the capture as failed, for the signal's reason. */
 	signal?: AbortSignal;
-	/** Told why pages are copied although references were wanted. */
+	/** Called with why pages are copied although references were asked for. */
 	log: Pick<Log, 'info'>;
 }
 

@@ -1,16 +1,14 @@
-/** How the pages of one dump leave, decided file by file: by reference or copied, with corrections where they can be had. */
+/**
+ * How the files of one dump leave: each by reference or copied, with corrections where they can be had. What references.ts
+ * chose for the dump is given up here where the corrections cannot be made.
+ */
 import { isPages } from '../images/names.js';
 import type { Log } from '../report/log.js';
 import { describeError } from '../runtime/errors.js';
 import { PageCorrections } from './page-corrections.js';
 import { raisePriority } from './priority.js';
+import type { References } from './references.js';
 import type { SourceFile } from './source-file.js';
-
-/**
- * How pages leave: never by reference; always, whatever happens to them; or by reference and with corrections, for an
- * application that dies, and not before the action script has its answer.
- */
-export type References = 'never' | 'always' | 'corrected';
 
 export class PageTransfer {
 	#corrections: PageCorrections | undefined;

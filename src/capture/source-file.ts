@@ -1,7 +1,7 @@
-/** A file of the image on its way in, whatever it comes from: CRIU, a directory, the user. */
+/** A file of the image before it is sent, from any source: CRIU, a directory, a descriptor of the user's. */
 export interface SourceFile {
 	name: string;
-	/** Non-blocking, or a regular file. Whoever passes the file on closes it, or leaves that to image-sender.ts. */
+	/** Non-blocking, or a regular file. Its owner is the caller of sendFile: as a rule an ImageSender, which closes it. */
 	fd: number;
 	/** By reference: from a pipe whose pages nothing will write to again. */
 	by: 'reference' | 'copy';

@@ -1,13 +1,12 @@
 /** capture: from a dumping CRIU to the shards, and no word of success before every byte is out. */
 import { capture } from '../capture/capture.js';
-import type { References } from '../capture/page-transfer.js';
+import { chooseReferences } from '../capture/references.js';
 import { serveControl } from '../control/server.js';
-import { type DumpKind, dumpKindOf } from '../criu/dump-kind.js';
+import { dumpKindOf } from '../criu/dump-kind.js';
 import { CAPTURE_SOCKET } from '../criu/socket.js';
 import { openSession, type Session } from '../daemon/session.js';
 import { peerOf } from '../net/unix-socket.js';
 import type { Options } from '../options/resolve.js';
-import type { Log } from '../report/log.js';
 import { Progress, type ProgressEvents } from '../report/progress.js';
 import { unlessAborted } from '../runtime/cancellation.js';
 import { withCleanup } from '../runtime/cleanup-stack.js';
@@ -16,7 +15,7 @@ import type { Outgoing } from '../stream/shard.js';
 import type { StreamSummary } from '../stream/summary.js';
 import { openOutgoing } from '../transports/open.js';
 
-/** A dump to a page server beside a stream is what some want, so it is no error. */
+/** A dump to a page server beside a stream has its uses, so it is no error. */
 const NO_PAGES =
 	'CRIU has --page-server: the memory of the application goes there, and this stream holds none of it; ' +
 	'a restore needs the images of the page server too';
@@ -56,7 +55,7 @@ export function captureImage(
 		});
 
 		const signal = session.signal ? AbortSignal.any([control.givenUp, session.signal]) : control.givenUp;
-		return await orFarEndsWords(outgoing, async () => {
+		return await withFarEndsError(outgoing, async () => {
 			let scriptMayAsk = true;
 			const criu = session.openCriuSocket((pid) => control.connected(pid));
 			control.criuSocketReady();
@@ -73,7 +72,7 @@ export function captureImage(
 					if (kind.pageServer) session.log.warn(NO_PAGES);
 					const held = control.hasScriptOf(pid);
 					return {
-						references: references(options.zeroCopy, kind, held, session.log),
+						references: chooseReferences(options.zeroCopy, kind, held, session.log),
 						asked: held && kind.asks ? control.finishedAsked : undefined,
 					};
 				},
@@ -87,7 +86,7 @@ export function captureImage(
 			control.finish();
 			progress.transferred(summary);
 			if (!scriptMayAsk) return summary;
-			// What CRIU wanted to send after the end of its image is missing there.
+			// A file that CRIU sends after the end of its image is missing there, and fails the capture.
 			const end = control.linger(criuClosed).then(() => criuClosed);
 			await (session.signal ? unlessAborted(session.signal, end) : end);
 			return summary;
@@ -95,22 +94,8 @@ export function captureImage(
 	});
 }
 
-/** How pages leave. `held`: an action script keeps CRIU from ending the application before this capture allows it. */
-function references(mode: Options['zeroCopy'], kind: DumpKind, held: boolean, log: Log): References {
-	if (mode === 'never') return 'never';
-	if (kind.dies && held) {
-		log.info(`moving pages without a copy: ${kind.why}, and not before the action script has its answer`);
-		return 'corrected';
-	}
-	if (mode === 'always') return 'always';
-	log.info(
-		`copying pages: ${kind.dies ? 'no action script keeps CRIU from ending the application' : kind.why}`,
-	);
-	return 'never';
-}
-
-/** What `work` returns. Where it fails because the far end refused the stream, its reason is thrown in place of ours. */
-async function orFarEndsWords<T>(outgoing: Outgoing, work: () => Promise<T>): Promise<T> {
+/** What `work` returns. Where it fails because the far end refused the stream, the far end's error is thrown in place of ours. */
+async function withFarEndsError<T>(outgoing: Outgoing, work: () => Promise<T>): Promise<T> {
 	try {
 		return await work();
 	} catch (error) {

@@ -16,8 +16,9 @@ export class FileSegment implements Segment {
 	bytes = 0;
 	/** In the arena. */
 	#start = 0;
-	/** Up to here pages were given back, and up to here bytes went to CRIU. */
+	/** Up to here pages were given back. */
 	#released = 0;
+	/** Up to here bytes went to CRIU. */
 	#sent = 0;
 	readonly #at = new BigInt64Array(new ArrayBuffer(8));
 

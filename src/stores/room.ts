@@ -14,15 +14,15 @@ import type { Segment } from './segment.js';
 
 /** Descriptors left for everything but parked pipes: sockets, shards, CRIU's pipes, libraries. */
 const SPARE_FDS = 1024;
-/** Between two looks at how much memory is free: a control group may allow little more than that. */
+/** Bytes between two looks at how much memory is free: a control group may allow little more than that. */
 const LOOK_BYTES = 16 << 20;
-/** What has to stay free, so that CRIU and the application that comes back have a start. */
+/** What has to stay free for CRIU and the application to start with. */
 const MIN_FREE = 128 << 20;
 
 export interface AllocatorOptions {
 	/** Keep what was read: in memory, since a pipe gives its pages away. */
 	keep: boolean;
-	/** Most bytes to hold in memory. */
+	/** Bytes to hold in memory at most. */
 	memoryLimit: number | undefined;
 	/** Directory for the rest. */
 	spool: string | undefined;
@@ -40,7 +40,7 @@ export class SegmentAllocator {
 	#spool: Arena | undefined;
 	readonly #memory = new FreeMemory();
 	/** A small control group has less than {@link MIN_FREE} to begin with: then half of it is for the image. */
-	readonly #leastFree = Math.min(MIN_FREE, this.#memory.bytes() / 2);
+	readonly #minFree = Math.min(MIN_FREE, this.#memory.bytes() / 2);
 
 	constructor(readonly options: AllocatorOptions) {
 		this.#pipesEnded = options.keep;
@@ -88,7 +88,7 @@ export class SegmentAllocator {
 		return true;
 	}
 
-	/** Lets go of the files that segments were in; those in pipes are closed by their owners. */
+	/** Closes the files that segments were in; segments in pipes are closed by their owners. */
 	close(): void {
 		this.#memoryFile?.close();
 		this.#spool?.close();
@@ -102,7 +102,7 @@ export class SegmentAllocator {
 		if (this.#held - this.#looked < LOOK_BYTES) return undefined;
 		this.#looked = this.#held;
 		const free = this.#memory.bytes();
-		if (free > this.#leastFree) return undefined;
+		if (free > this.#minFree) return undefined;
 		const held = Math.round(this.#held / 2 ** 20);
 		return `memory is short: ${Math.floor(free / 2 ** 20)} MiB are free, and ${held} MiB of the image are held`;
 	}

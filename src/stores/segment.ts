@@ -8,7 +8,7 @@ export interface Segment {
 	append(from: Buffer): number;
 	/** Takes up to `bytes` from the pipe `from` by reference; 0 where it is full, or negative errno. */
 	move(from: number, bytes: number): number;
-	/** Nothing more comes: lets go of what only writing needs. */
+	/** Nothing more comes: closes what only writing needs. */
 	seal(): void;
 	/**
 	 * Moves up to `bytes`, from `at` on, into the pipe `to`; negative errno. A pipe's can only be taken in order, and once.

@@ -82,21 +82,21 @@ export class ShardBalancer {
 
 	#roomiest(wanted: number): ShardLease | undefined {
 		let best: ShardWriter | undefined;
-		let most = 0;
+		let bestRoom = 0;
 		const count = this.writers.length;
 		const first = this.#first;
 		for (let i = 0; i < count; i++) {
 			const writer = this.writers[(first + i) % count]!;
 			if (writer.busy) continue;
 			const room = writer.room();
-			if (room <= most || room < writer.enough(wanted)) continue;
+			if (room <= bestRoom || room < writer.enough(wanted)) continue;
 			best = writer;
-			most = room;
+			bestRoom = room;
 			this.#first = (first + i + 1) % count;
 		}
 		if (!best) return undefined;
 		best.busy = true;
-		return { writer: best, room: most };
+		return { writer: best, room: bestRoom };
 	}
 
 	async #whenRoom(wanted: number): Promise<ShardLease> {

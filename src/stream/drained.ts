@@ -1,6 +1,6 @@
 /**
- * The last bytes of a stream fit into a pipe, where they are not safe yet: its reader may die before it takes them, and then
- * the application must not. So a shard counts as written once the other side has taken all of it.
+ * The last bytes of a stream may still be in a pipe when everything is written, and are lost if its reader dies: then the
+ * application must live on. So a shard counts as written once the other side has taken all of it.
  */
 import { ioctl } from '../libc/calls.js';
 import { SIOCOUTQ } from '../libc/constants.js';
@@ -11,7 +11,7 @@ import { StallDetector } from '../runtime/stall.js';
 import { StreamError } from '../runtime/stream-error.js';
 import type { Shard } from './shard.js';
 
-/** Nothing tells when a pipe becomes empty: looked at often at first, then every 5 ms. */
+/** The kernel has no event for an empty pipe: it is looked at often at first, then every 5 ms. */
 const FIRST_MICROS = 100;
 const LONGEST_MICROS = 5000;
 
@@ -31,10 +31,10 @@ export async function drained(shard: Shard, kind: 'pipe' | 'socket', signal: Abo
 	const { fd, name, stallMillis } = shard;
 	const stall = new StallDetector(stallMillis);
 	for (let micros = FIRST_MICROS; ; micros = Math.min(2 * micros, LONGEST_MICROS)) {
-		// In this order: what is left of a reader that has ended is not read any more.
+		// The end of the reader is checked first: what it has left in the pipe is lost.
 		const gone = ((await waitFor(fd, EPOLLOUT, { signal })) & EPOLLERR) !== 0;
 		const left = unsent(fd, kind);
-		// A socket whose peer ended early throws away what was under way.
+		// A socket whose peer has ended early drops what was under way.
 		if (gone && kind === 'socket') throw new Error(`the reader of ${name} ended before it had read all`);
 		if (left === 0) return;
 		if (gone)
@@ -45,7 +45,7 @@ export async function drained(shard: Shard, kind: 'pipe' | 'socket', signal: Abo
 	}
 }
 
-/** What to say of a reader that takes nothing for longer than it may. */
+/** The error for a reader that takes nothing for longer than it may. */
 export function stalled({ name, stallMillis }: Shard): Error {
 	return new StreamError(
 		'STALLED',

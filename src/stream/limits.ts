@@ -2,7 +2,7 @@
 
 /** A longer message is not one: a file name is at most 255 bytes, and nothing else in a marker has a length. */
 export const MAX_MESSAGE_BYTES = 10 * 1024;
-/** Of a file name: the most that a file system takes. */
+/** Of a file name: file systems take no longer ones. */
 export const MAX_NAME_BYTES = 255;
 /** The original's readers and ours take as many. */
 export const MAX_SHARDS = 32;

@@ -15,7 +15,7 @@ import type { StreamSummary } from './summary.js';
 
 /**
  * Reads the whole stream, up to the end of every shard, so that a writer behind a pipe ends well. Rejects where it breaks a
- * rule of the format; what a shard meets while others are read ends `run`.
+ * rule of the format; an error of a shard while another one is read ends `run`.
  */
 export async function load(
 	shards: readonly Shard[],
@@ -23,9 +23,9 @@ export async function load(
 	run: AbortController,
 ): Promise<StreamSummary> {
 	const started = performance.now();
-	const heard: LastActivity = { last: 0 };
+	const activity: LastActivity = { last: 0 };
 	const loader = new Loader(
-		shards.map((shard) => new ShardReader(shard, run.signal, heard)),
+		shards.map((shard) => new ShardReader(shard, run.signal, activity)),
 		store,
 		run,
 	);
@@ -49,7 +49,7 @@ class Loader {
 	readonly #writers = new Map<string, FileWriter>();
 	/** The next marker of each shard, once it is known. */
 	readonly #next: (Marker | 'end' | undefined)[];
-	/** Those who wait for the next marker of a shard. */
+	/** By shard: the wait for its next marker, while there is one. */
 	readonly #waits: (Promise<void> | undefined)[];
 
 	constructor(
@@ -93,7 +93,7 @@ class Loader {
 
 	/** The shard that has the next marker, or -1. Reads what is there. */
 	#due(): number {
-		// Once for every marker: an iterator each would be most of what this leaves behind.
+		// Runs for every marker: an iterator for each would be most of the garbage.
 		for (let i = 0; i < this.readers.length; i++) {
 			const next = this.#waits[i] ? undefined : (this.#next[i] ??= this.readers[i]!.tryMarker());
 			if (next && next !== 'end' && this.#order.isDue(next)) return i;
@@ -101,7 +101,7 @@ class Loader {
 		return -1;
 	}
 
-	/** Every shard has shown its next marker, and none is the one that must come. */
+	/** The next marker of every shard is known, and none has the next number. */
 	#gap(): Error {
 		return new StreamError(
 			'STREAM_INCOMPLETE',
@@ -117,7 +117,7 @@ class Loader {
 		await Promise.race(waiting.filter(Boolean));
 	}
 
-	/** It may go on while another shard is read: an error that nobody waits for ends the run. */
+	/** The wait may outlast the read of another shard, so that its error is not awaited: it ends the run. */
 	async #more(reader: ShardReader, i: number): Promise<void> {
 		try {
 			await reader.more();

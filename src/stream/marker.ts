@@ -32,23 +32,23 @@ function fields(marker: Marker): image.Marker.$Properties {
 	}
 }
 
-/** Reads the message of a marker (without its length). `who` sent it. Throws on anything that is not one. */
-export function decodeMarker(message: Uint8Array, who: string): Marker {
+/** Reads the message of a marker (without its length). Throws on anything that is not one; `sender` is for the message. */
+export function decodeMarker(message: Uint8Array, sender: string): Marker {
 	let marker: image.Marker;
 	try {
 		marker = image.Marker.decode(message);
 	} catch (error) {
-		throw new Error(`${who} sent a message that is no marker`, { cause: error });
+		throw new Error(`${sender} sent a message that is no marker`, { cause: error });
 	}
 	const seq = Number(marker.seq);
 	if (!Number.isSafeInteger(seq))
-		throw new Error(`${who} sent the sequence number ${marker.seq}, which is too large`);
-	if (marker.filename != null) return { seq, kind: 'file', name: checkImageName(marker.filename, who) };
+		throw new Error(`${sender} sent the sequence number ${marker.seq}, which is too large`);
+	if (marker.filename != null) return { seq, kind: 'file', name: checkImageName(marker.filename, sender) };
 	if (marker.file_data != null) return { seq, kind: 'data', bytes: marker.file_data };
 	if (marker.file_eof != null) return { seq, kind: 'file-end' };
 	if (marker.image_eof != null) return { seq, kind: 'image-end' };
 	throw new Error(
-		`${who} sent marker ${seq} with a body that this version does not know: ` +
+		`${sender} sent marker ${seq} with a body that this version does not know: ` +
 			'upgrade criu-pipe-streamer here, or use the sender’s version',
 	);
 }

@@ -1,7 +1,7 @@
 /**
  * Which part of a pipe is in use. A pipe has slots, and each holds a page or a part of one: a marker of 20 bytes takes as much
- * of it as 4 KiB do. The kernel tells bytes only; but a chunk that does not fit after all waits in its shard until the reader
- * has made room, and with it the file it belongs to. So what was written is remembered until it was read.
+ * of it as 4 KiB do. The kernel reports bytes only; but a chunk that does not fit after all waits in its shard until the reader
+ * has made room, and with it the file that it belongs to. So each write is remembered until it was read.
  */
 import { PAGE } from '../libc/constants.js';
 import { pagesOf } from '../libc/pipes.js';
@@ -27,7 +27,7 @@ export class PipeSlots {
 		this.#written.push({ end, slots });
 	}
 
-	/** Slots that are surely free when `read` bytes of all were read. */
+	/** Slots that are surely free when `read` bytes of the whole stream were read. */
 	free(read: number): number {
 		let gone = 0;
 		while (gone < this.#written.length && this.#written[gone]!.end <= read) {

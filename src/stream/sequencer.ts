@@ -21,7 +21,7 @@ export class MarkerSequencer {
 	readonly #files = new Map<string, boolean>();
 	#open = 0;
 
-	/** Whether it is the turn of `marker`. Throws on one that was seen already or comes after the end. */
+	/** Whether `marker` is the next one. Throws on one that was seen already or comes after the end. */
 	isDue(marker: Marker): boolean {
 		if (this.done)
 			throw new Error(`marker ${marker.seq} comes after the end of the image: the stream is damaged`);

@@ -1,9 +1,9 @@
 /**
  * One shard of a stream that is read: markers, and the payload behind some of them.
  *
- * What a pipe holds is first moved, all of it and by reference, into a pipe of our own: everything further happens there,
- * where nobody else takes the lock. Reading markers from the sender's pipe while the sender fills it costs more than all the
- * rest, because both spin for that lock; so the sender is also given the time to fill its pipe.
+ * What a pipe holds is first moved, all of it and by reference, into a pipe of our own, and read there, where nothing else
+ * takes the lock. Reading markers from the sender's pipe while the sender fills it costs more than all the rest, because both
+ * spin for that lock; so the sender is also given the time to fill its pipe.
  */
 import { fcntl, read } from '../libc/calls.js';
 import { F_GETPIPE_SZ, PAGE } from '../libc/constants.js';
@@ -22,7 +22,7 @@ import type { FileWriter } from './store.js';
 
 /** Read at a time while records are small. */
 const READ_BUFFER = 64 << 10;
-/** The least that a marker with a payload has: what is read beyond it is copied, and shifts the payload in its pages. */
+/** Bytes of the shortest marker with a payload: what is read beyond a marker is copied, and shifts the payload in its pages. */
 const MIN_MARKER = 4;
 /** Payloads from this size on are moved. */
 const LARGE = 16 << 10;
@@ -31,7 +31,7 @@ const WORTH_MOVING = 4 * PAGE;
 
 /**
  * When a byte last came over any shard, as performance.now() has it; 0 before the first. Until then the sender may wait for
- * CRIU for as long as it takes, and later a shard may have none for long while the others are faster.
+ * CRIU for as long as it takes, and later a shard may have none for long while others are faster.
  */
 export interface LastActivity {
 	last: number;
@@ -55,11 +55,11 @@ export class ShardReader {
 	/** Of a shard that is a pipe: the pipe of our own. */
 	readonly #staging: Staging | undefined;
 
-	/** `heard` is shared by all shards of a stream. */
+	/** `activity` is shared by all shards of a stream. */
 	constructor(
 		readonly shard: Shard,
 		readonly signal: AbortSignal,
-		readonly heard: LastActivity = { last: 0 },
+		readonly activity: LastActivity = { last: 0 },
 	) {
 		this.name = shard.name;
 		this.#fd = shard.fd;
@@ -181,14 +181,14 @@ export class ShardReader {
 	/** Bytes read into the buffer at `at`; 0: nothing is there, or the end. */
 	#read(at: number, bytes: number): number {
 		const staging = this.#staging;
-		const most = staging ? Math.min(bytes, staging.bytes) : bytes;
-		if (staging && most === 0) {
+		const max = staging ? Math.min(bytes, staging.bytes) : bytes;
+		if (staging && max === 0) {
 			this.#ended = staging.ended;
 			return 0;
 		}
 		for (;;) {
 			const from = staging ? staging.readEnd : this.#fd;
-			const got = read(from, at ? this.#buffer.subarray(at) : this.#buffer, most);
+			const got = read(from, at ? this.#buffer.subarray(at) : this.#buffer, max);
 			if (got === -EINTR) continue;
 			if (got === -EAGAIN) return 0;
 			if (got < 0) throw this.#error(got);
@@ -200,16 +200,16 @@ export class ShardReader {
 	}
 
 	#count(bytes: number): void {
-		if (bytes) this.last = this.heard.last = performance.now();
+		if (bytes) this.last = this.activity.last = performance.now();
 		this.bytes += bytes;
 	}
 
 	/** Throws once nothing has come from any shard for stallMillis, all of which were spent waiting. */
 	async #readable(): Promise<void> {
-		const { signal, shard, heard } = this;
+		const { signal, shard, activity } = this;
 		const silence = new StallDetector(shard.stallMillis);
 		while (!(await waitFor(this.#fd, EPOLLIN, { signal, deadline: silence.deadline }))) {
-			silence.progress(heard.last || performance.now());
+			silence.progress(activity.last || performance.now());
 			if (silence.stalled) throw silent(shard);
 		}
 	}

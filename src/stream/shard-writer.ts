@@ -1,6 +1,6 @@
 /**
- * One shard of a capture. Whoever holds it (see balancer.ts) appends records; small ones are gathered into one write, and a
- * large payload moves by reference from pipe to pipe, or from private memory.
+ * One shard of a capture. The holder of its lease (balancer.ts) appends records; small ones are gathered into one write, and a
+ * large payload moves by reference from pipe to pipe, or is written from private memory.
  */
 import { fcntl, getsockopt, read, splice, write } from '../libc/calls.js';
 import {
@@ -21,9 +21,9 @@ import { drained, stalled, unsent } from '../stream/drained.js';
 import { PipeSlots } from '../stream/pipe-slots.js';
 import type { Shard } from '../stream/shard.js';
 
-/** Records that are smaller are copied and gathered; it is the size of a pipe that nobody enlarged. */
+/** Records that are smaller are copied and gathered; it is the size of a pipe that was not enlarged. */
 export const SMALL = 64 << 10;
-/** A gathered record and its neighbours: at most one below SMALL, and one of SMALL with its markers. */
+/** Gathered records are at most SMALL when another of SMALL is added, with its markers. */
 const GATHER = 3 * SMALL;
 /** Of a socket: in flight at a time, so that a slow one is noticed before it has taken much. */
 const SOCKET_ROOM = 1 << 20;
@@ -41,7 +41,7 @@ export class ShardWriter {
 	readonly kind: Kind;
 	/** Bytes that were written, markers included. */
 	written = 0;
-	/** Somebody is writing a payload, or gathered records wait for room. */
+	/** The shard is leased, or its gathered records wait for room. */
 	busy = false;
 	readonly #fd: number;
 	readonly #slots: PipeSlots;
@@ -69,8 +69,8 @@ export class ShardWriter {
 		if (this.kind === 'socket') return Math.max(0, SOCKET_ROOM - this.unsent());
 		const free = this.#slots.free(this.written - bytesWaiting(this.#fd));
 		// A pipe may have no more slots than that, where its user has used up what the kernel grants.
-		const least = free === this.#slots.count ? 1 : 0;
-		return Math.max(least, free - SPARE_SLOTS) * PAGE;
+		const min = free === this.#slots.count ? 1 : 0;
+		return Math.max(min, free - SPARE_SLOTS) * PAGE;
 	}
 
 	/** Bytes that were written and that the reader has not taken yet, as far as the kernel can tell. */
@@ -95,7 +95,7 @@ export class ShardWriter {
 		return this.#to - this.#from >= SMALL;
 	}
 
-	/** Moves `bytes`, which wait in the pipe `from`, here by reference. The caller holds this shard. */
+	/** Moves `bytes`, which wait in the pipe `from`, here by reference. The caller holds the lease. */
 	async move(from: number, bytes: number): Promise<void> {
 		await this.flush();
 		for (let left = bytes; left > 0; ) {
@@ -111,14 +111,16 @@ export class ShardWriter {
 				// A file opened for appending, or on a file system without splice.
 				this.#canSplice = false;
 			} else if (moved === 0) {
-				throw new Error(`bytes that waited in a pipe of CRIU's vanished before they reached ${this.name}`);
+				throw new Error(
+					`bytes that waited in the pipe of an image file vanished before they reached ${this.name}`,
+				);
 			} else if (moved !== -EINTR) {
 				throw this.#error(moved);
 			}
 		}
 	}
 
-	/** Writes `bytes` from memory. The caller holds this shard, and leaves the bytes alone until this resolves. */
+	/** Writes `bytes` from memory. The caller holds the lease, and leaves the bytes alone until this resolves. */
 	async write(bytes: Buffer): Promise<void> {
 		await this.flush();
 		await this.#writeAll(bytes);
@@ -205,7 +207,7 @@ export class ShardWriter {
 		for (let left = bytes; left > 0; ) {
 			const got = read(from, memory, Math.min(left, memory.length));
 			if (got === -EINTR) continue;
-			if (got <= 0) throw callError(`cannot read an image from CRIU for ${this.name}`, got || -EPIPE);
+			if (got <= 0) throw callError(`cannot read the pipe of an image file for ${this.name}`, got || -EPIPE);
 			await this.#writeAll(memory.subarray(0, got));
 			left -= got;
 		}
@@ -220,7 +222,7 @@ export class ShardWriter {
 		signal.throwIfAborted();
 	}
 
-	/** What to throw where the reader has ended. */
+	/** The error for a reader that has ended. */
 	readerGone(): Error {
 		return this.#error(-EPIPE);
 	}

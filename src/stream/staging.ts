@@ -1,6 +1,6 @@
 /**
- * A pipe of our own, between a sender's and those who read its stream: see shard-reader.ts for why. It is filled in one call, when
- * the sender has had the time to fill its pipe.
+ * A pipe of our own between the sender's and the reading of its stream (shard-reader.ts says why). It is filled in one call,
+ * once the sender has had the time to fill its own.
  */
 import { close, splice } from '../libc/calls.js';
 import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
@@ -9,7 +9,7 @@ import { enlargePipe, LARGEST_PIPE, makePipe } from '../libc/pipes.js';
 import { poller } from '../libc/poller.js';
 import type { FileWriter } from './store.js';
 
-/** Time for a sender to fill its pipe, in microseconds: a fast one needs about as much for 1 MiB, a slow one is waited for. */
+/** Time for a sender to fill its pipe, in microseconds: a fast one needs about as much for 1 MiB. */
 const SHORTEST_PAUSE = 20;
 const FIRST_PAUSE = 60;
 const LONGEST_PAUSE = 1000;
@@ -34,7 +34,7 @@ export class Staging {
 		enlargePipe(this.readEnd, size);
 	}
 
-	/** Leaves a sender that is at work alone for a while. */
+	/** Gives the sender time to fill its pipe. */
 	letFill(): Promise<void> {
 		return poller.pause(this.#pause);
 	}
@@ -53,21 +53,21 @@ export class Staging {
 		this.busy = came >= this.size >> 3;
 		if (came <= 0) return came;
 		this.bytes += came;
-		// Once the pipe is full the sender sleeps, and nobody holds its lock: better a little too late than too early.
+		// Once the pipe is full the sender sleeps, and its lock is free: a little too late is better than too early.
 		if (came >= this.size - (this.size >> 4)) this.#pause = Math.max(SHORTEST_PAUSE, this.#pause * 0.99);
 		else this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 1.3);
 		return came;
 	}
 
 	/**
-	 * Lets `writer` move up to `bytes` of what was taken, in portions of `least` or more: how many it moved. It stops where the
+	 * Lets `writer` move up to `bytes` of what was taken, in portions of `min` or more: how many it moved. It stops where the
 	 * writer has no room now, and where fewer are left.
 	 */
-	moveTo(writer: FileWriter, bytes: number, least: number): number {
+	moveTo(writer: FileWriter, bytes: number, min: number): number {
 		let left = bytes;
 		for (;;) {
 			const here = Math.min(this.bytes, left);
-			if (here < least) break;
+			if (here < min) break;
 			const moved = writer.move(this.readEnd, here);
 			if (moved <= 0) break;
 			this.bytes -= moved;
