@@ -44,6 +44,8 @@ export interface LinkSettings extends LinkRequest {
 	handshakeMillis: number;
 	/** Told what happens to connections that were none. */
 	warn(message: string): void;
+	/** The words for an error that ends this side, for the other one. */
+	describe(error: unknown): string;
 	/** Called, and waited for, when the other side can connect. */
 	listening(): Promise<void>;
 	/** Ends the wait for the other side, with its reason as the error. */
