@@ -50,7 +50,9 @@ export class Arena {
 		} catch (error) {
 			const many = (error as NodeJS.ErrnoException).code === 'EMFILE';
 			const cure = many ? fileLimitHint() : 'choose a folder on a local disk';
-			throw new Error(`cannot make an unnamed file in --spool ${folder}: ${cure}`, { cause: error });
+			throw new Error(`cannot make an unnamed file in the spool directory ${folder}: ${cure}`, {
+				cause: error,
+			});
 		}
 	}
 
@@ -101,8 +103,8 @@ export class Arena {
 		return new StreamError(
 			this.folder === undefined ? 'MEMORY_SHORT' : 'SPOOL_FULL',
 			this.folder === undefined
-				? `cannot keep the image in memory: ${text}; let a part of it go to a disk with --spool DIR`
-				: `cannot keep the image in --spool ${this.folder}: ${text}; make room there, or name another folder`,
+				? `cannot keep the image in memory: ${text}`
+				: `cannot keep the image in the spool directory ${this.folder}: ${text}; make room there, or name another directory`,
 		);
 	}
 }

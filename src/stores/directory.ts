@@ -41,10 +41,7 @@ export class DirectoryStore implements Store {
 
 	create(name: string): FileWriter {
 		if (!this.overwrite && lstatSync(join(this.folder, name), { throwIfNoEntry: false })) {
-			throw new StreamError(
-				'FILE_EXISTS',
-				`${join(this.folder, name)} exists: choose an empty --images-dir, or say --overwrite`,
-			);
+			throw new StreamError('FILE_EXISTS', `${join(this.folder, name)} exists: choose an empty directory`);
 		}
 		const file = new DirectoryFile(this.folder, name, {
 			mayHold: (bytes) => {

@@ -172,8 +172,7 @@ export class LargeFile {
 		if (this.#opened && !keep) {
 			throw new StreamError(
 				'ASKED_TWICE',
-				`CRIU asked for ${quoteName(this.name)} a second time, and its pages went to CRIU with the first: ` +
-					'--keep holds them',
+				`CRIU asked for ${quoteName(this.name)} a second time, and its pages went to CRIU with the first`,
 			);
 		}
 		this.#opened = true;
