@@ -176,7 +176,7 @@ class Run {
 		return new StreamError(
 			'DUMP_INCOMPLETE',
 			`CRIU closed its socket ${last}, without ${LAST_IMAGE}: the dump failed, and so does the stream ` +
-				'(the reason is in CRIU’s log; --allow-incomplete takes such a stream for whole)',
+				'(the reason is in CRIU’s log)',
 		);
 	}
 
@@ -193,7 +193,7 @@ class Run {
 		const quoted = quoteName(name);
 		return new Error(
 			this.job.extFiles.some((file) => file.name === name)
-				? `CRIU sent ${quoted}, a name that --ext-file-fds gave to a file of yours: give it another name`
+				? `CRIU sent ${quoted}, the name of a file that was given by its descriptor: give that one another name`
 				: `CRIU sent ${quoted} twice: an image has each file once`,
 		);
 	}

@@ -1,6 +1,7 @@
 /** How the pages of one dump leave, decided file by file: by reference or copied, with corrections where they can be had. */
 import type { Log } from '../report/log.js';
 import { describeError } from '../runtime/errors.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { PageCorrections } from './page-corrections.js';
 import { raisePriority } from './priority.js';
 import type { Source } from './source.js';
@@ -71,9 +72,9 @@ export class PageTransfer {
 			return;
 		}
 		if (begun)
-			throw new Error(
-				'pages have left by reference, and what the kernel changes in them when the application ends is not known: ' +
-					'dump once more with --zero-copy never',
+			throw new StreamError(
+				'CORRECTIONS_LOST',
+				'pages have left by reference, and what the kernel changes in them when the application ends is not known',
 				{ cause },
 			);
 		this.log.info(`copying pages after all: ${describeError(cause)}`);
