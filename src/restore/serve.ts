@@ -95,7 +95,7 @@ class Client {
 	#open(file: LargeFile): Cursor {
 		const again = this.#opened.has(file.name) ? askedAgain(file.name) : undefined;
 		this.#opened.add(file.name);
-		if (again && !file.room.options.keep) throw new StreamError('ASKED_TWICE', again);
+		if (again && !file.room.options.keep) throw new StreamError('NEEDS_FILES', again);
 		if (again) this.warn?.(again);
 		return file.open();
 	}
