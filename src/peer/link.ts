@@ -151,8 +151,8 @@ class Sender implements Outgoing {
 		const seconds = millis / 1000;
 		this.#failure ??= new StreamError(
 			'STALLED',
-			`the receiver at ${this.#wires[0]!.name} was silent for ${seconds} s when it had to say that it has the image ` +
-				'(--stall-timeout)',
+			`the receiver at ${this.#wires[0]!.name} was silent for ${seconds} s when it had to say that it has the image: ` +
+				'look whether it still runs',
 		);
 	}
 

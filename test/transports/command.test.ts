@@ -206,7 +206,10 @@ failing(
 		const wrong = capture(['--connect', address, ...token('another')]);
 		assert.match(await wrong.process.ends(1), /^criu-image-streamer: tcp:.* refuses: the token is wrong/m);
 		const none = capture(['--connect', address]);
-		assert.match(await none.process.ends(1), /refuses: a token is needed here: give the same --token-file/);
+		assert.match(
+			await none.process.ends(1),
+			/refuses: a token is needed here: give the same token on both sides/,
+		);
 		await carries(capture(['--connect', address, ...token()]), to);
 		assert.match(
 			to.process.stderr,
