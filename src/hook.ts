@@ -24,7 +24,7 @@ const LOOK_MILLIS = 20;
 /** Between two checks that CRIU still runs. */
 const CRIU_MILLIS = 1000;
 
-/** Of a streamer that serves other CRIUs only: those that do what its answer recommends. */
+/** The options for what a streamer that serves another CRIU recommends in its answer, which names none. */
 const REFUSAL_OPTIONS: Record<Role, string> = { capture: '--work-dir', serve: '--work-dir, --criu-clients' };
 
 /** The effect of any failure at post-dump. */

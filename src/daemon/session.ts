@@ -27,7 +27,7 @@ export interface Session {
 	readonly way: Way;
 	/** Ends the command as failed, for the signal's reason. */
 	readonly signal?: AbortSignal;
-	/** The words for an error, with what to do about it in the names that options have for this user (options/hints.ts). */
+	/** The words for an error: its message, and the option that cures it as this side calls it (options/hints.ts). */
 	describe(error: unknown): string;
 	/**
 	 * The socket for CRIU: made in the work dir, or the one that was handed over. CRIU may come as soon as it is there, so for

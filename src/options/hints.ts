@@ -1,16 +1,16 @@
 /**
- * What a user can do about an error with an option. The directories below options/ know no option, and the reader of a message is
- * a user of the command line or a program that imports the package, where options have other names. So an error has a code
- * (runtime/stream-error.ts), and what words it for a reader adds the hint of that code, in the names that the reader knows.
+ * The option that cures an error, in words. Messages of the directories below options/ name no option: they are read on the command
+ * line and by programs that import the package, where options have other names. Such an error has a code
+ * (runtime/stream-error.ts), and the hint of that code is added where the message is shown or sent, in the names of that side.
  */
 import { describeError } from '../runtime/errors.js';
 import { type ErrorCode, StreamError } from '../runtime/stream-error.js';
 import type { OptionName } from './definitions.js';
 
-/** What a reader of messages calls an option: `--memory-limit` on the command line, `memoryLimit` in a program. */
+/** The name of an option in messages: `--memory-limit` on the command line, `memoryLimit` in a program. */
 export type NameOption = (option: OptionName) => string;
 
-/** As the command line has it. */
+/** The names of the command line. */
 export function onCommandLine(option: OptionName): string {
 	return `--${option}`;
 }

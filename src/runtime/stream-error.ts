@@ -16,7 +16,7 @@
  * - `CORRECTIONS_LOST`: pages left by reference, and what changes in them afterwards cannot be read
  * - `FAILED`: all else
  *
- * What a user can do about a code with an option is in options/hints.ts: a message below that directory names no option.
+ * The option that cures an error is in options/hints.ts, by code: a message of the directories below options/ names none.
  */
 export type ErrorCode =
 	| 'USAGE'

@@ -274,7 +274,7 @@ for (const [what, options] of secure) {
 		const from = capture(['--connect', address, ...more]);
 		await dumpEndlessly(from);
 		const said = await from.process.ends(1);
-		assert.match(said, /the receiver at tcp:.* says: .*pages-1\.img/);
+		assert.match(said, /the receiver at tcp:.* says: .*pages-1\.img exists: .*--overwrite$/m);
 		assert.match(await to.ends(1), /pages-1\.img/);
 		assert.is(readFileSync(join(images, 'pages-1.img'), 'utf8'), 'precious');
 	});
