@@ -24,6 +24,9 @@ const LOOK_MILLIS = 20;
 /** Between two checks that CRIU still runs. */
 const CRIU_MILLIS = 1000;
 
+/** The options for what a streamer that serves another CRIU recommends in its answer, which names none. */
+const REFUSAL_OPTIONS: Record<Role, string> = { capture: '--work-dir', serve: '--work-dir, --criu-clients' };
+
 /** The effect of any failure at post-dump. */
 const EFFECT = '; the application goes on running';
 
@@ -81,7 +84,8 @@ async function untilReady(dir: string, imageDir: string, enough: AbortController
 			if (reply.kind === 'done') return;
 			if (enough.signal.aborted) break;
 			if (reply.kind === 'inaccessible') throw unreachable(role, dir, reply.errno);
-			if (reply.kind === 'refused') refusal ??= new Error(`${named(role)} in ${dir}: ${reply.reason}`);
+			if (reply.kind === 'refused')
+				refusal ??= new Error(`${named(role)} in ${dir}: ${reply.reason} (${REFUSAL_OPTIONS[role]})`);
 			if (reply.kind === 'failed') throw new Error(`${named(role)} in ${dir} failed: ${reply.reason}`);
 			if (reply.kind === 'lost')
 				throw new Error(`${named(role)} in ${dir} ended before its socket was ready`);
@@ -135,7 +139,7 @@ function lost(reply: Reply, dir: string): string {
 		case 'failed':
 			return `the capture in ${dir} failed: ${reply.reason}`;
 		case 'refused':
-			return `the capture in ${dir} has no image of this dump: ${reply.reason}`;
+			return `the capture in ${dir} has no image of this dump: ${reply.reason} (${REFUSAL_OPTIONS.capture})`;
 		case 'lost':
 			return `the capture in ${dir} was ended before the stream was out`;
 		default:

@@ -8,9 +8,9 @@ import type { Command } from '../options/definitions.js';
 import type { Options } from '../options/resolve.js';
 import type { ProgressEvents } from '../report/progress.js';
 import { withCleanup } from '../runtime/cleanup-stack.js';
-import { codeOf, describeError } from '../runtime/errors.js';
+import { codeOf, UsageError } from '../runtime/errors.js';
 import { StreamError } from '../runtime/stream-error.js';
-import { optionsOf, withFieldNames } from './options.js';
+import { describe, optionsOf } from './options.js';
 import { openSession, progressOf } from './session.js';
 import type { CaptureOptions, Common, ExtractOptions, ServeOptions, Summary } from './types.js';
 
@@ -50,8 +50,7 @@ async function call(
 
 /** `error` and its causes in one message, about fields instead of options. */
 function asStreamError(error: unknown): StreamError {
-	const message = describeError(error);
-	const named = withFieldNames(message);
-	// A cause would name the options once more.
-	return new StreamError(codeOf(error), named, named === message ? { cause: error } : {});
+	// One about the options names those of the command line, which a cause would do once more.
+	const options = error instanceof UsageError ? {} : { cause: error };
+	return new StreamError(codeOf(error), describe(error), options);
 }

@@ -2,9 +2,10 @@
  * From the object that a program gives to the options of a command. It becomes the words that a command line would have, so
  * that both are read and checked by the same code; what that says of an option is said of the field here.
  */
-import { type Command, definitions } from '../options/definitions.js';
+import { type Command, definitions, type OptionName } from '../options/definitions.js';
+import { describeWithHint } from '../options/hints.js';
 import { type Options, readOptions } from '../options/resolve.js';
-import { UsageError } from '../runtime/errors.js';
+import { describeError, UsageError } from '../runtime/errors.js';
 
 type Words = string | string[] | boolean;
 
@@ -84,11 +85,22 @@ export function optionsOf(command: Command, given: object): Options {
 	return { ...readOptions(command, raw), progressFd: undefined };
 }
 
-/** `message` with the fields that a program knows in place of the command line's options. CRIU's own options stay. */
-export function withFieldNames(message: string): string {
+/** The words for `error` and its causes, for a program. */
+export function describe(error: unknown): string {
+	return error instanceof UsageError
+		? withFieldNames(describeError(error))
+		: describeWithHint(error, fieldOf);
+}
+
+/** What options/ says of an option of the command line is said of the field here. CRIU's own options stay. */
+function withFieldNames(message: string): string {
 	return message.replace(/--([a-z]+(?:-[a-z]+)*)/g, (words, name) =>
-		definitions[name] ? fieldOf(name) : words,
+		isOption(name) ? fieldOf(name) : words,
 	);
+}
+
+function isOption(name: string): name is OptionName {
+	return Object.hasOwn(definitions, name);
 }
 
 function fieldOf(option: string): string {

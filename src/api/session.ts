@@ -10,7 +10,7 @@ import type { Options } from '../options/resolve.js';
 import type { ProgressEvents } from '../report/progress.js';
 import { codeOf, describeError, UsageError } from '../runtime/errors.js';
 import { GivenFds } from './given-fds.js';
-import { withFieldNames } from './options.js';
+import { describe } from './options.js';
 import type { Common, Logger, ProgressEvent } from './types.js';
 
 /** Begins the command of `options`; `socketName` is that of its socket for CRIU in the work dir. */
@@ -20,8 +20,7 @@ export async function openSession(
 	{ log = {}, signal, onProgress }: Common,
 ): Promise<Session> {
 	const given = new GivenFds(options);
-	const { way, handedOver } = await check(options, socketName, given);
-	const workDir = openWorkDir(options);
+	const { way, handedOver, workDir } = await begin(options, socketName, given);
 	if (handedOver) setNonBlocking(handedOver.fd);
 	let socket: CriuSocket | undefined;
 	let isReady = false;
@@ -34,6 +33,7 @@ export async function openSession(
 		},
 		log: { error: to(log, 'error'), warn: to(log, 'warn'), info: to(log, 'info'), debug: to(log, 'debug') },
 		...(signal && { signal }),
+		describe,
 		openCriuSocket(onCriu) {
 			socket = openCriuSocket(
 				{ workDir, socketName: socketName!, handedOver, clients: options.criuClients },
@@ -56,11 +56,16 @@ export async function openSession(
 	};
 }
 
-/** Whatever the checks find, nothing has been made yet: so it is the options that do not fit, unless a socket is in use. */
-async function check(options: Options, socketName: string | undefined, given: GivenFds): Promise<Checked> {
+/** Whatever is found, nothing has been made yet: so it is the options that do not fit, unless a socket is in use. */
+async function begin(
+	options: Options,
+	socketName: string | undefined,
+	given: GivenFds,
+): Promise<Checked & { workDir: string }> {
 	const start = { socketName, activated: undefined, passesOn: false, embedded: true };
 	try {
-		return await checkOptions(options, start);
+		const checked = await checkOptions(options, start);
+		return { ...checked, workDir: openWorkDir(options) };
 	} catch (error) {
 		if (codeOf(error) === 'SOCKET_IN_USE') given.close();
 		throw codeOf(error) === 'FAILED' ? new UsageError(describeError(error)) : error;
@@ -77,7 +82,7 @@ export function progressOf({ onProgress }: Common): ProgressEvents {
 }
 
 function to(log: Logger, level: keyof Logger): (message: string) => void {
-	return (message) => tell((text: string) => log[level]?.(text), withFieldNames(message));
+	return (message) => tell((text: string) => log[level]?.(text), message);
 }
 
 /** A program that only watches must not end a dump by an error of its own. */

@@ -104,7 +104,7 @@ export class CriuDump {
 		return new StreamError(
 			'DUMP_INCOMPLETE',
 			`CRIU closed its socket ${last}, without ${LAST_IMAGE}: the dump failed, and so does the stream ` +
-				'(the reason is in CRIU’s log; --allow-incomplete takes such a stream for whole)',
+				'(the reason is in CRIU’s log)',
 		);
 	}
 
@@ -112,7 +112,7 @@ export class CriuDump {
 		const quoted = quoteName(name);
 		return new Error(
 			this.job.extFiles.some((file) => file.name === name)
-				? `CRIU sent ${quoted}, a name that --ext-file-fds gave to a file of yours: give it another name`
+				? `CRIU sent ${quoted}, the name of a file that was given by its descriptor: give that one another name`
 				: `CRIU sent ${quoted} twice: an image has each file once`,
 		);
 	}

@@ -5,6 +5,7 @@
 import { isPages } from '../images/names.js';
 import type { Log } from '../report/log.js';
 import { describeError } from '../runtime/errors.js';
+import { StreamError } from '../runtime/stream-error.js';
 import { PageCorrections } from './page-corrections.js';
 import { raisePriority } from './priority.js';
 import type { References } from './references.js';
@@ -67,9 +68,9 @@ export class PageTransfer {
 			return;
 		}
 		if (begun)
-			throw new Error(
-				'pages have left by reference, and what the kernel changes in them when the application ends is not known: ' +
-					'dump once more with --zero-copy never',
+			throw new StreamError(
+				'CORRECTIONS_LOST',
+				'pages have left by reference, and what the kernel changes in them when the application ends is not known',
 				{ cause },
 			);
 		this.log.info(`copying pages after all: ${describeError(cause)}`);

@@ -1,6 +1,7 @@
 /** The command line: yargs reads it, and the module of the command does the rest. */
 import yargs from 'yargs';
 import { type Command, definitions } from '../options/definitions.js';
+import { describeWithHint } from '../options/hints.js';
 import { type Options, readOptions } from '../options/resolve.js';
 import { writesFiles } from '../options/together.js';
 import { describeError, UsageError } from '../runtime/errors.js';
@@ -24,7 +25,7 @@ export async function main(args: string[]): Promise<number> {
 	} catch (error) {
 		const usage = error instanceof UsageError;
 		const { flushLines, linesTo, sayLine } = await import('../report/log.js');
-		const text = describeError(error);
+		const text = describeWithHint(error);
 		sayLine(tooManyFiles(error) && !text.includes('ulimit') ? `${text}: ${await limitHint()}` : text);
 		if (usage) linesTo(2).write(`Try '${PROGRAM} --help'.\n`);
 		await flushLines();

@@ -10,7 +10,7 @@ import type { Options } from '../options/resolve.js';
 import { Progress, type ProgressEvents } from '../report/progress.js';
 import { unlessAborted } from '../runtime/cancellation.js';
 import { withCleanup } from '../runtime/cleanup-stack.js';
-import { asError, describeError } from '../runtime/errors.js';
+import { asError } from '../runtime/errors.js';
 import type { Outgoing } from '../stream/shard.js';
 import type { StreamSummary } from '../stream/summary.js';
 import { openOutgoing } from '../transports/open.js';
@@ -41,16 +41,17 @@ export function captureImage(
 	return withCleanup(async (cleanup) => {
 		const control = serveControl(session.workDir, 'capture');
 		cleanup.defer(() => control.close());
-		cleanup.defer((failure) => failure && control.fail(describeError(failure)));
+		cleanup.defer((failure) => failure && control.fail(session.describe(failure)));
 
 		const outgoing = await openOutgoing(session.way, {
 			warn: session.log.warn,
+			describe: session.describe,
 			listening: () => session.ready(),
 			signal: session.signal,
 		});
 		cleanup.defer(async (failure) => {
 			if (!failure) return;
-			control.fail(describeError(failure));
+			control.fail(session.describe(failure));
 			await outgoing.close(asError(failure));
 		});
 

@@ -33,6 +33,7 @@ export function receive({ session, extFiles, store, opened, stored }: Reception)
 
 		const incoming = await openIncoming(way, {
 			warn: session.log.warn,
+			describe: session.describe,
 			listening: () => session.ready(),
 			signal,
 		});

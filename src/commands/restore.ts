@@ -8,7 +8,6 @@ import { Progress, type ProgressEvents } from '../report/progress.js';
 import { remapHeld } from '../restore/remap.js';
 import { serve } from '../restore/serve.js';
 import { withCleanup } from '../runtime/cleanup-stack.js';
-import { describeError } from '../runtime/errors.js';
 import { HeldStore } from '../stores/held.js';
 import type { StreamSummary } from '../stream/summary.js';
 import { receive } from './receive.js';
@@ -34,7 +33,7 @@ export function replayImage(
 		const remaps = tcpListenRemap.size > 0;
 		const store = new HeldStore({ keep, memoryLimit, spool, log: session.log }, remaps ? FILES : undefined);
 		cleanup.defer(() => store.close());
-		cleanup.defer((failure) => failure && control.fail(describeError(failure)));
+		cleanup.defer((failure) => failure && control.fail(session.describe(failure)));
 
 		const summary = await receive({
 			session,

@@ -84,9 +84,9 @@ export class Slots {
 		const verb = first.connected ? 'serves' : 'waits for';
 		const whom = `${first.name}${others ? ` and ${others} more` : ''}`;
 		return this.role === 'capture'
-			? `this capture ${verb} the dump of ${whom}: start another capture with another --work-dir`
-			: `this streamer ${verb} the restore of ${whom}: start another with another --work-dir, ` +
-					'or allow more with --criu-clients';
+			? `this capture ${verb} the dump of ${whom}: start another capture with another work directory`
+			: `this streamer ${verb} the restore of ${whom}: start another with another work directory, ` +
+					'or let one serve more CRIUs';
 	}
 
 	/** Whether there is a free slot; the first that is `dispensable` is given up for it. */

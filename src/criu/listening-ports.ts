@@ -36,7 +36,7 @@ export function remapListeningPorts(image: Buffer, ports: ReadonlyMap<number, nu
 		const end = at + 4 + length;
 		if (length > MAX_ENTRY || end > image.length) {
 			throw new Error(
-				'--tcp-listen-remap: files.img is damaged, or of a CRIU that this version does not know',
+				'cannot change listening ports: files.img is damaged, or of a CRIU that this version does not know',
 			);
 		}
 		const entry = remapEntry(image.subarray(at + 4, end), ports, found);
@@ -49,7 +49,7 @@ export function remapListeningPorts(image: Buffer, ports: ReadonlyMap<number, nu
 	if (missing.length) {
 		const there = found.size ? [...found].sort((a, b) => a - b).join(', ') : 'none';
 		throw new Error(
-			`--tcp-listen-remap: nothing listens on port ${missing.join(', ')} in this image; listening ports: ${there}`,
+			`cannot change listening ports: nothing listens on port ${missing.join(', ')} in this image; listening ports: ${there}`,
 		);
 	}
 	return Buffer.concat(parts);

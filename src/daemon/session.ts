@@ -7,11 +7,11 @@ import { O_APPEND, O_CREAT, O_NONBLOCK, O_WRONLY } from '../libc/constants.js';
 import { explained } from '../libc/errno.js';
 import { setNonBlocking } from '../libc/pipes.js';
 import { checkOptions } from '../options/check.js';
+import { describeWithHint } from '../options/hints.js';
 import type { Options } from '../options/resolve.js';
 import { flushLines, forgetLines, linesTo } from '../report/lines.js';
 import { isStderrLog, type Log, makeLog, stderrIsLog } from '../report/log.js';
 import { removeRegistered } from '../runtime/cleanup.js';
-import { describeError } from '../runtime/errors.js';
 import type { Way } from '../transports/open.js';
 import { openCriuSocket } from './criu-socket.js';
 import { type Detached, detach, READY, takeDetached } from './detach.js';
@@ -27,6 +27,8 @@ export interface Session {
 	readonly way: Way;
 	/** Ends the command as failed, for the signal's reason. */
 	readonly signal?: AbortSignal;
+	/** The words for an error: its message, and the option that cures it as this side calls it (options/hints.ts). */
+	describe(error: unknown): string;
 	/**
 	 * The socket for CRIU: made in the work dir, or the one that was handed over. CRIU may come as soon as it is there, so for
 	 * a replay it is asked for when the image is here. `onCriu` hears of each CRIU before it is served.
@@ -63,6 +65,7 @@ export async function openSession(options: Options, socketName: string | undefin
 		workDir,
 		log,
 		way,
+		describe: describeWithHint,
 
 		openCriuSocket(onCriu) {
 			const clients = options.criuClients;
@@ -82,7 +85,7 @@ export async function openSession(options: Options, socketName: string | undefin
 			closed = true;
 			socket?.close();
 			if (pidfile) removeRegistered(pidfile);
-			if (error !== undefined && logFd !== undefined && !isStderrLog()) log.error(describeError(error));
+			if (error !== undefined && logFd !== undefined && !isStderrLog()) log.error(describeWithHint(error));
 			await flushLines();
 			if (logFd === undefined) return;
 			await forgetLines(logFd);

@@ -37,6 +37,7 @@ import { EPOLLIN, EPOLLOUT, poller } from '../libc/poller.js';
 import { waitFor } from '../libc/wait.js';
 import { type Address, describeSockaddr, inetSockaddr, vsockSockaddr } from '../net/address.js';
 import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
+import { codeOf } from '../runtime/errors.js';
 import { acceptUnix, connectUnix, listenUnix, peerOf } from './unix-socket.js';
 
 /** Length of the queue of connections: as many as a stream can have. */
@@ -93,7 +94,7 @@ export interface Listener {
 export async function listenAt(address: Address): Promise<Listener> {
 	if (address.kind === 'unix') {
 		const path = resolve(address.path);
-		const fd = listenUnix(path, 'table');
+		const fd = listenAtPath(path);
 		registerCleanup(path);
 		const end = () => {
 			removeRegistered(path);
@@ -114,6 +115,16 @@ export async function listenAt(address: Address): Promise<Listener> {
 		throw error;
 	}
 	return { address, fd, close: () => closeListening(fd) };
+}
+
+/** The code of a socket in use is for those of the work directory, in whose place another one can be chosen. */
+function listenAtPath(path: string): number {
+	try {
+		return listenUnix(path, 'table');
+	} catch (error) {
+		if (codeOf(error) !== 'SOCKET_IN_USE') throw error;
+		throw new Error(`${(error as Error).message}, or choose another address`);
+	}
 }
 
 function closeListening(fd: number): void {

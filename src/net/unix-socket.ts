@@ -155,14 +155,10 @@ export function refuseInUse(path: string, probe: Probe): void {
 	const found = lstatSync(path, { throwIfNoEntry: false });
 	if (!found) return;
 	if (!found.isSocket()) {
-		throw new Error(`${path} exists and is not a socket: move it away, or choose another --work-dir`);
+		throw new Error(`${path} exists and is not a socket: move it away, or choose another directory`);
 	}
 	const owner = probe === 'connection' ? ownerByConnection(path) : ownerByTable(path);
-	if (owner)
-		throw new StreamError(
-			'SOCKET_IN_USE',
-			`${path} is in use by ${owner}: end it, or choose another --work-dir`,
-		);
+	if (owner) throw new StreamError('SOCKET_IN_USE', `${path} is in use by ${owner}: end it`);
 }
 
 function ownerByConnection(path: string): string | undefined {

@@ -18,8 +18,7 @@ const main = 'The image:';
 const network = 'Over the network:';
 const service = 'As a service:';
 
-/** By name. */
-export const definitions: Record<string, Definition> = {
+const table = {
 	'work-dir': {
 		alias: 'W',
 		type: 'string',
@@ -153,4 +152,9 @@ export const definitions: Record<string, Definition> = {
 		group: service,
 		describe: 'Print what was moved, and how fast, at the end',
 	},
-};
+} satisfies Record<string, Definition>;
+
+export type OptionName = keyof typeof table;
+
+/** By name. */
+export const definitions: Readonly<Record<OptionName, Definition>> = table;

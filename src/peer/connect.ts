@@ -90,7 +90,7 @@ async function connectOne(attempt: Attempt, address: Address, shard: number): Pr
 			}
 			const seconds = Math.round(settings.patienceMillis / 1000);
 			throw new Error(
-				`gave up after ${seconds} s (start the other side with --listen, or check the address)`,
+				`gave up after ${seconds} s (start the other side, which has to listen there, or check the address)`,
 				{
 					cause: error,
 				},

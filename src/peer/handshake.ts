@@ -44,6 +44,8 @@ export interface LinkSettings extends LinkRequest {
 	handshakeMillis: number;
 	/** Told what happens to connections that were none. */
 	warn(message: string): void;
+	/** The words for an error that ends this side, for the other one. */
+	describe(error: unknown): string;
 	/** Called, and waited for, when the other side can connect. */
 	listening(): Promise<void>;
 	/** Ends the wait for the other side, with its reason as the error. */
@@ -82,9 +84,9 @@ export function readHello(settings: LinkSettings, message: Uint8Array): Greeting
 	if (version !== VERSION)
 		throw new Error(`the connection speaks version ${version}, this side ${VERSION}: use the same release`);
 	if (settings.token && !token.length)
-		throw new Error('a token is needed here: give the same --token-file on both sides');
+		throw new Error('a token is needed here: give the same token on both sides');
 	if (settings.token && !sameSecret(settings.token, token))
-		throw new Error('the token is wrong: give the same --token-file on both sides');
+		throw new Error('the token is wrong: give the same token on both sides');
 	if (stream.length !== STREAM_BYTES) throw new Error('the hello names no stream');
 	if (sends === settings.sends)
 		throw new Error(
@@ -92,7 +94,7 @@ export function readHello(settings: LinkSettings, message: Uint8Array): Greeting
 		);
 	if (shards !== settings.shards)
 		throw new Error(
-			`${count(shards)} cannot meet ${count(settings.shards)}: give the same --shards (and as many addresses) on both sides`,
+			`${count(shards)} cannot meet ${count(settings.shards)}: give the same number of shards (and as many addresses) on both sides`,
 		);
 	if (shard >= shards) throw new Error(`there is no shard ${shard} among ${shards}`);
 	if (stall_millis > MAX_STALL_MILLIS) throw new Error(tooLong(stall_millis));
@@ -100,7 +102,7 @@ export function readHello(settings: LinkSettings, message: Uint8Array): Greeting
 }
 
 function tooLong(millis: number): string {
-	return `a --stall-timeout of ${millis} ms is out of range: ${MAX_STALL_MILLIS} ms are the most`;
+	return `a stall timeout of ${millis} ms is out of range: ${MAX_STALL_MILLIS} ms are the most`;
 }
 
 function count(shards: number): string {

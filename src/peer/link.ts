@@ -54,6 +54,7 @@ function settingsOf(request: LinkRequest, surroundings: Surroundings): LinkSetti
 		patienceMillis: PATIENCE_MILLIS,
 		handshakeMillis: HANDSHAKE_MILLIS,
 		warn() {},
+		describe: describeError,
 		async listening() {},
 		...request,
 		...surroundings,
@@ -150,8 +151,8 @@ class Sender implements Outgoing {
 		const seconds = millis / 1000;
 		this.#failure ??= new StreamError(
 			'STALLED',
-			`the receiver at ${this.#wires[0]!.name} was silent for ${seconds} s when it had to say that it has the image ` +
-				'(--stall-timeout)',
+			`the receiver at ${this.#wires[0]!.name} was silent for ${seconds} s when it had to say that it has the image: ` +
+				'look whether it still runs',
 		);
 	}
 
@@ -173,10 +174,12 @@ class Receiver implements Incoming {
 	readonly shards: readonly Shard[];
 	readonly #wires: readonly PeerConnection[];
 	readonly #alive: NodeJS.Timeout;
+	readonly #describe: LinkSettings['describe'];
 	#closed = false;
 
-	constructor({ stallMillis }: LinkSettings, { wires, theirStallMillis }: PeerConnections) {
+	constructor({ stallMillis, describe }: LinkSettings, { wires, theirStallMillis }: PeerConnections) {
 		this.#wires = wires;
+		this.#describe = describe;
 		this.shards = wires.map((wire) => ({ fd: wire.source(), name: wire.name, stallMillis }));
 		const often = theirStallMillis ? theirStallMillis / 4 : ALIVE_MILLIS;
 		this.#alive = setInterval(
@@ -212,7 +215,7 @@ class Receiver implements Incoming {
 		this.#closed = true;
 		clearInterval(this.#alive);
 		if (error) {
-			await this.#say({ failed: { reason: boundedText(describeError(error)) } });
+			await this.#say({ failed: { reason: boundedText(this.#describe(error)) } });
 			const deadline = Date.now() + DRAIN_MILLIS;
 			const drains = this.#wires.map(async (wire) => {
 				wire.end();

@@ -1,5 +1,5 @@
 /**
- * Why TLS failed, in words that name the side and the option: OpenSSL names its source files, and Node calls a client that does
+ * Why TLS failed, in words that name the side and what it lacks: OpenSSL names its source files, and Node calls a client that does
  * not trust the certificate a socket that hung up.
  */
 import { nodeErrorText } from '../libc/errno.js';
@@ -24,7 +24,7 @@ const DISTRUST = /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_UNKNOWN|CERTIFIC
 export function reasonOf(error: unknown): string {
 	const { message, code, reason } = error as Failure;
 	if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG')
-		return 'it does not speak TLS; give --tls-cert, --tls-key and --tls-ca on both sides, or on neither';
+		return 'it does not speak TLS; give a certificate, its key and a CA on both sides, or on neither';
 	if (code?.startsWith('ERR_SSL') && reason) return reason;
 	return nodeErrorText(error)?.why ?? message;
 }
@@ -33,7 +33,7 @@ export function reasonOf(error: unknown): string {
 export function clientReason(error: unknown): string {
 	const { message, code = '' } = error as Failure;
 	if (UNTRUSTED.has(code))
-		return `its certificate is not trusted (${message}): --tls-ca of this side has to be the CA that signed it`;
+		return `its certificate is not trusted (${message}): the CA of this side has to be the one that signed it`;
 	if (DATES.has(code)) return `its certificate is refused (${message}): renew it, or set the clocks right`;
 	if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
 		return `its certificate is for another host (${message}): connect to a name that the certificate has`;
@@ -47,7 +47,7 @@ export function serverReason(error: unknown): string {
 	if (code === 'ECONNRESET' || DISTRUST.test(code))
 		return (
 			'it left in the middle of the handshake, most likely because it does not trust the certificate of this side: ' +
-			'its --tls-ca has to be the CA that signed --tls-cert here, for the host that it connects to'
+			'its CA has to be the one that signed the certificate here, for the host that it connects to'
 		);
 	return reasonOf(error);
 }

@@ -48,8 +48,8 @@ export function serverWrapper(files: TlsFiles): ConnectionWrapper {
 		if (!requestCert || socket.authorized) return wire;
 		const shown = Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
 		const reason = shown
-			? `the certificate is not accepted (${socket.authorizationError}): --tls-ca of the side that listens has to vouch for it`
-			: 'a certificate is needed here: give --tls-cert and --tls-key';
+			? `the certificate is not accepted (${socket.authorizationError}): the CA of the side that listens has to vouch for it`
+			: 'a certificate is needed here: give one and its key to the side that connects';
 		await reject(wire, reason);
 		throw new Error(reason);
 	};
@@ -61,7 +61,7 @@ async function firstBytes(fd: number, name: string, deadline: number): Promise<B
 	const inTime = (await waitFor(fd, EPOLLIN, { deadline })) !== 0;
 	const count = inTime ? read(fd, bytes, bytes.length) : 0;
 	if (count === bytes.length && !bytes.equals(RECORD_START)) {
-		const reason = 'TLS is needed here: give --tls-cert, --tls-key and --tls-ca';
+		const reason = 'TLS is needed here: give a certificate, its key and a CA to the side that connects';
 		await reject(new SocketConnection(fd, name), reason);
 		throw new Error(reason);
 	}

@@ -9,7 +9,7 @@ import { quoteName } from '../stream/image-name.js';
 export function askedAgain(name: string): string {
 	return (
 		`CRIU asked for ${quoteName(name)} a second time in one restore, as it does for private hugetlb memory ` +
-		'(MAP_HUGETLB), which it reads with preadv: no stream can serve that; write the image to files with ' +
-		'extract --images-dir DIR, and restore from there without --stream'
+		'(MAP_HUGETLB), which it reads with preadv: no stream can serve that; extract the image into a directory, ' +
+		'and restore from there without --stream'
 	);
 }

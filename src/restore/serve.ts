@@ -92,7 +92,7 @@ class Client {
 			if (again) this.job.warn?.(again);
 			return reader;
 		} catch (error) {
-			throw again ? new StreamError('ASKED_TWICE', again) : error;
+			throw again ? new StreamError('NEEDS_FILES', again) : error;
 		}
 	}
 

@@ -7,11 +7,16 @@
  * - `DUMP_INCOMPLETE`: CRIU ended before it had sent its last image
  * - `STREAM_INCOMPLETE`: the stream ends before its image does, or a part of it is missing
  * - `STALLED`: the other side of the stream is silent for longer than it may be
- * - `MEMORY_SHORT`: the image does not fit into memory, or not into what it may have of it
- * - `SPOOL_FULL`: nor into the spool
+ * - `MEMORY_SHORT`: the image does not fit into memory, and there is no spool
+ * - `MEMORY_LIMIT`: the image does not fit into what it may have of memory, and there is no spool
+ * - `SPOOL_FULL`: nor does it fit into the spool
  * - `FILE_EXISTS`: a file of an extract is there already
  * - `ASKED_TWICE`: CRIU asked again for a file whose pages it has taken
+ * - `NEEDS_FILES`: CRIU reads memory at offsets, which only a restore from files can serve
+ * - `CORRECTIONS_LOST`: pages left by reference, and what changes in them afterwards cannot be read
  * - `FAILED`: all else
+ *
+ * The option that cures an error is in options/hints.ts, by code: a message of the directories below options/ names none.
  */
 export type ErrorCode =
 	| 'USAGE'
@@ -20,9 +25,12 @@ export type ErrorCode =
 	| 'STREAM_INCOMPLETE'
 	| 'STALLED'
 	| 'MEMORY_SHORT'
+	| 'MEMORY_LIMIT'
 	| 'SPOOL_FULL'
 	| 'FILE_EXISTS'
 	| 'ASKED_TWICE'
+	| 'NEEDS_FILES'
+	| 'CORRECTIONS_LOST'
 	| 'FAILED';
 
 /** An error with a code for programs, beside the message for people. */

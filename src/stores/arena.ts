@@ -50,7 +50,9 @@ export class Arena {
 		} catch (error) {
 			const many = (error as NodeJS.ErrnoException).code === 'EMFILE';
 			const cure = many ? fileLimitHint() : 'choose a directory on a local disk';
-			throw new Error(`cannot make an unnamed file in --spool ${directory}: ${cure}`, { cause: error });
+			throw new Error(`cannot make an unnamed file in the spool directory ${directory}: ${cure}`, {
+				cause: error,
+			});
 		}
 	}
 
@@ -101,8 +103,8 @@ export class Arena {
 		return new StreamError(
 			this.directory === undefined ? 'MEMORY_SHORT' : 'SPOOL_FULL',
 			this.directory === undefined
-				? `cannot keep the image in memory: ${text}; let a part of it go to a disk with --spool DIR`
-				: `cannot keep the image in --spool ${this.directory}: ${text}; make room there, or name another directory`,
+				? `cannot keep the image in memory: ${text}`
+				: `cannot keep the image in the spool directory ${this.directory}: ${text}; make room there, or name another directory`,
 		);
 	}
 }

@@ -133,14 +133,17 @@ export class DirectoryFile implements FileWriter, StoredFile {
 			const result = linkat(AT_FDCWD, `/proc/self/fd/${this.#fd}`, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
 			if (result === -EEXIST)
 				throw new StreamError(
-					'FILE_EXISTS',
-					`${to} was made by another process meanwhile: choose an empty --images-dir`,
+					from ? 'FAILED' : 'FILE_EXISTS',
+					`${to} was made by another process meanwhile: choose an empty directory`,
 				);
 			if (result < 0) throw callError(`cannot name ${to}`, result);
 		}
 		if (from) {
 			if (!overwrite && existsSync(this.#path))
-				throw new StreamError('FILE_EXISTS', `${this.#path} was made by another process meanwhile`);
+				throw new StreamError(
+					'FILE_EXISTS',
+					`${this.#path} was made by another process meanwhile: choose an empty directory`,
+				);
 			explained(`cannot name ${this.#path}`, () => renameSync(from, this.#path));
 			unregisterCleanup(from);
 		}

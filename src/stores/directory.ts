@@ -45,10 +45,7 @@ export class DirectoryStore implements Store {
 	create(name: string): FileWriter {
 		const path = join(this.path, name);
 		if (!this.overwrite && lstatSync(path, { throwIfNoEntry: false })) {
-			throw new StreamError(
-				'FILE_EXISTS',
-				`${path} exists: choose an empty --images-dir, or say --overwrite`,
-			);
+			throw new StreamError('FILE_EXISTS', `${path} exists: choose an empty directory`);
 		}
 		const file = new DirectoryFile(this.path, name, {
 			mayHold: (bytes) => {

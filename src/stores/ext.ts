@@ -101,7 +101,7 @@ export function withExtFiles(store: Store, extFiles: readonly ExtFile[], signal:
 		patch(name: string, offset: number, bytes: Uint8Array): void {
 			if (names.has(name))
 				throw new Error(
-					`--ext-file-fds: ${name} is corrected at the end of the stream, and has left by then`,
+					`${name} is corrected at the end of the stream, and has left through its descriptor by then`,
 				);
 			store.image.patch(name, offset, bytes);
 		},
@@ -117,7 +117,8 @@ export function withExtFiles(store: Store, extFiles: readonly ExtFile[], signal:
 		/** Throws where the image has no file of one of the names. */
 		checkAllCame(): void {
 			const [name] = expected.keys();
-			if (name !== undefined) throw new Error(`--ext-file-fds: the image has no file ${name}`);
+			if (name !== undefined)
+				throw new Error(`the image has no file ${name}, for which a descriptor was given`);
 		},
 	};
 }

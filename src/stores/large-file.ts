@@ -77,8 +77,7 @@ export class LargeFile implements ReadableFile {
 		if (this.#opened && !keep) {
 			throw new StreamError(
 				'ASKED_TWICE',
-				`CRIU asked for ${quoteName(this.name)} a second time, and its pages went to CRIU with the first: ` +
-					'--keep holds them',
+				`CRIU asked for ${quoteName(this.name)} a second time, and its pages went to CRIU with the first`,
 			);
 		}
 		this.#opened = true;

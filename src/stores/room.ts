@@ -80,10 +80,8 @@ export class SegmentAllocator {
 		if (this.#spooling) return true;
 		const full = this.#isFull();
 		if (!full) return false;
-		if (this.options.spool === undefined) {
-			throw new StreamError('MEMORY_SHORT', `${full}; let the rest go to a disk with --spool DIR`);
-		}
-		this.options.log.info(`${full}: the rest goes to ${this.options.spool}`);
+		if (this.options.spool === undefined) throw full;
+		this.options.log.info(`${full.message}: the rest goes to ${this.options.spool}`);
 		this.#spooling = true;
 		return true;
 	}
@@ -94,16 +92,23 @@ export class SegmentAllocator {
 		this.#spool?.close();
 	}
 
-	#isFull(): string | undefined {
+	/** What is used up, as an error for where there is no spool. */
+	#isFull(): StreamError | undefined {
 		const { memoryLimit } = this.options;
 		if (memoryLimit !== undefined && this.#held > memoryLimit) {
-			return `the image needs more than the ${memoryLimit} bytes of --memory-limit`;
+			return new StreamError(
+				'MEMORY_LIMIT',
+				`the image needs more than the ${memoryLimit} bytes of memory that it may have`,
+			);
 		}
 		if (this.#held - this.#looked < LOOK_BYTES) return undefined;
 		this.#looked = this.#held;
 		const free = this.#memory.bytes();
 		if (free > this.#minFree) return undefined;
 		const held = Math.round(this.#held / 2 ** 20);
-		return `memory is short: ${Math.floor(free / 2 ** 20)} MiB are free, and ${held} MiB of the image are held`;
+		return new StreamError(
+			'MEMORY_SHORT',
+			`memory is short: ${Math.floor(free / 2 ** 20)} MiB are free, and ${held} MiB of the image are held`,
+		);
 	}
 }

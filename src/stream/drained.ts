@@ -49,7 +49,6 @@ export async function drained(shard: Shard, kind: 'pipe' | 'socket', signal: Abo
 export function stalled({ name, stallMillis }: Shard): Error {
 	return new StreamError(
 		'STALLED',
-		`the reader of ${name} has taken nothing for ${stallMillis / 1000} s: ` +
-			'look whether it still runs, or allow more with --stall-timeout',
+		`the reader of ${name} has taken nothing for ${stallMillis / 1000} s: look whether it still runs`,
 	);
 }

@@ -226,7 +226,6 @@ export class ShardReader {
 function silent({ name, stallMillis }: Shard): Error {
 	return new StreamError(
 		'STALLED',
-		`the sender of ${name} has sent nothing for ${stallMillis / 1000} s: ` +
-			'look whether it still runs, or allow more with --stall-timeout',
+		`the sender of ${name} has sent nothing for ${stallMillis / 1000} s: look whether it still runs`,
 	);
 }

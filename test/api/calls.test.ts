@@ -6,6 +6,7 @@ import { capture, extract, type ProgressEvent, StreamError, serve } from '../../
 import { content } from '../support/content.js';
 import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { pipe } from '../support/pipe.js';
+import { askFinished } from '../support/question.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -196,8 +197,10 @@ test('a dump that ends early, and an image that does not fit, have codes of thei
 	const cut = failureOf(capture({ workDir: dumpDirectory, shardFds: [first.writeEnd.handOver()] }));
 	const dump = await StandInDump.connect(dumpDirectory);
 	await dump.put('core-1.img', 'core');
+	const script = await askFinished(dumpDirectory);
 	dump.close();
 	const incomplete = (await cut) as StreamError;
+	assert.is(await script.reason(), incomplete.message, 'the action script is told the same');
 	assert.is(incomplete.code, 'DUMP_INCOMPLETE');
 	assert.match(incomplete.message, /; allowIncomplete takes such a stream for whole/);
 
@@ -211,9 +214,25 @@ test('a dump that ends early, and an image that does not fit, have codes of thei
 	await large.put('pages-1.img', content(1, 300_000)).catch(() => {});
 	large.close();
 	const short = (await full) as StreamError;
-	assert.is(short.code, 'MEMORY_SHORT');
-	assert.match(short.message, /100000 bytes of memoryLimit; let the rest go to a disk with spool DIR/);
+	assert.is(short.code, 'MEMORY_LIMIT');
+	assert.match(
+		short.message,
+		/100000 bytes of memory.* \(memoryLimit\); let the rest go to a disk with spool DIR$/,
+	);
 	await captured;
+});
+
+test('the far end is told in the names that a program has for options', async () => {
+	const [dumpDirectory, workDir] = [temporaryFolder(), temporaryFolder()];
+	const address = `unix:${join(workDir, 'stream')}`;
+	const full = failureOf(serve({ workDir, listen: [address], memoryLimit: 100_000 }));
+	const told = failureOf(capture({ workDir: dumpDirectory, connect: [address] }));
+	const dump = await StandInDump.connect(dumpDirectory);
+	await dump.put('pages-1.img', content(1, 300_000)).catch(() => {});
+	dump.close();
+	const { message } = (await full) as StreamError;
+	assert.match(message, / \(memoryLimit\); .* spool DIR$/);
+	assert.match(((await told) as StreamError).message, `says: ${message}`);
 });
 
 test('what a program throws in its listeners does not end a dump', async () => {

@@ -77,7 +77,7 @@ test('the example of docs/api.md takes a dump, serves it and unpacks it', async 
 	const again = start('extract', 'files');
 	assert.match(
 		await again.ends(1),
-		/^FILE_EXISTS: .*\.img exists: choose an empty imagesDir, or say overwrite/,
+		/^FILE_EXISTS: .*\.img exists: choose an empty directory \(imagesDir\), or say overwrite/,
 	);
 });
 

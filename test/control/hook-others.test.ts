@@ -36,7 +36,9 @@ test('pre-stream: refused at once by the name of the CRIU that is served', async
 	const pid = other();
 	server.connected(pid);
 	server.criuSocketReady();
-	const reason = new RegExp(`serves the dump of process ${pid} \\(sleep 1000\\): .*another --work-dir`);
+	const reason = new RegExp(
+		`serves the dump of process ${pid} \\(sleep 1000\\): .*another work directory \\(--work-dir\\)`,
+	);
 	await run('pre-stream', dir).fails(reason);
 	assert.is(server.hasScriptOf(pid), false);
 });

@@ -72,7 +72,7 @@ test('another script is refused by the name of the CRIU that has the claim, or i
 	assert.is(slots.claim(one.script), undefined, 'its own may ask again');
 	slots.connect(one.pid);
 	assert.match(slots.claim(two.script)!, `this capture serves the dump of process ${one.pid} (criu`);
-	assert.match(slots.claim(two.script)!, '--work-dir');
+	assert.match(slots.claim(two.script)!, 'with another work directory');
 	assert.is(slots.serves(one.script), true);
 	assert.is(slots.serves(two.script), false);
 	assert.is(slots.hasScriptOf(one.pid), true);
@@ -111,7 +111,7 @@ test('as many CRIUs as are expected are served', async () => {
 	const refusal = slots.claim(three.script)!;
 	assert.match(refusal, `waits for the restore of process ${one.pid}`);
 	assert.match(refusal, 'and 1 more');
-	assert.match(refusal, '--criu-clients');
+	assert.match(refusal, 'serve more CRIUs');
 	slots.connect(two.pid);
 	assert.is(slots.serves(two.script), true);
 	assert.is(slots.serves(one.script), false);

@@ -103,13 +103,13 @@ test('one that is not asked for becomes a file of the image', async () => {
 	assert.equal(namesIn(folder), ['fs.tar']);
 });
 
-test('one whose name CRIU uses too is named with its option', async () => {
+test('one whose name CRIU uses too is named', async () => {
 	const { capture } = startPipeline({ capture: { ext: { 'core-1.img': pipeOf(tar) } } });
 	const dump = await StandInDump.connect(capture);
 	await dump.file('core-1.img').catch(() => undefined);
 	assert.match(
 		await capture.process.ends(1),
-		/CRIU sent "core-1.img", a name that --ext-file-fds gave to a file of yours: give it another name/,
+		/CRIU sent "core-1.img", the name of a file that was given by its descriptor: give that one another name/,
 	);
 });
 

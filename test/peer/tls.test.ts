@@ -123,10 +123,10 @@ const refusedClients: [what: string, given: () => Given, reason: RegExp][] = [
 	[
 		'with a certificate of another CA',
 		() => ({ ...pki().stranger, 'tls-ca': pki().ca }),
-		/refuses: the certificate is not accepted \(.*--tls-ca/,
+		/refuses: the certificate is not accepted \(.*: the CA of the side that listens/,
 	],
 	['that does not know the CA', () => pki().client, /no TLS with tcp:.*(self-signed|unable to)/],
-	['without TLS', () => ({}), /refuses: TLS is needed here: give --tls-cert/],
+	['without TLS', () => ({}), /refuses: TLS is needed here: give a certificate/],
 ];
 for (const [what, given, reason] of refusedClients) {
 	test(`a client ${what} is refused, and the right one is taken after it`, async () => {
@@ -153,7 +153,7 @@ for (const [what, given] of distrusts) {
 		);
 		assert.match(
 			(await failureOf(sender({ connect: [address], ...given() }))).message,
-			/its certificate is not trusted \(.*\): --tls-ca of this side has to be the CA that signed it$/,
+			/its certificate is not trusted \(.*\): the CA of this side has to be the one that signed it$/,
 		);
 		await until('the warning', () => warnings.length > 0);
 		assert.match(
@@ -196,7 +196,7 @@ test('TLS to a listener without it is an error that says so', async () => {
 	const address = await tcp();
 	const incoming = receiver({ listen: [address] });
 	const error = await failureOf(sender({ connect: [address], ...client() }));
-	assert.match(error.message, /does not speak TLS; give --tls-cert, --tls-key and --tls-ca on both sides/);
+	assert.match(error.message, /does not speak TLS; give a certificate, its key and a CA on both sides/);
 	await carry(await sender({ connect: [address] }), await incoming);
 });
 

@@ -1,12 +1,21 @@
 /** The same table of cases over each store: whatever comes out is what went in, however it came. */
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import * as assert from 'uvu/assert';
+import type { StreamError } from '../../src/runtime/stream-error.js';
 import { content } from '../support/content.js';
 import { openDescriptors } from '../support/descriptors.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import { give, held, kinds, type Manner } from './kinds.js';
+
+/** What `work` rejects with. */
+async function failureOf(work: Promise<unknown>): Promise<StreamError> {
+	return await work.then(
+		() => assert.unreachable('it succeeded'),
+		(error) => error,
+	);
+}
 
 /** Around a page, a small file, a parked pipe, and several of those. */
 const sizes = [
@@ -135,17 +144,15 @@ for (const keep of [false, true]) {
 				for (const end of ends) assert.is((await end!.all()).length, 0);
 			});
 		} else {
-			test(`ask for a large one again: an error that names it and --keep${where}`, async () => {
+			test(`ask for a large one again: an error that names it${where}`, async () => {
 				const filled = make();
 				await give(filled.store.create('large.img'), LARGE, byReference);
 				await filled.complete();
 				assert.ok((await filled.read('large.img'))?.equals(LARGE));
 				await filled.criu[0]!.open('large.img').catch(() => {});
-				const message = await filled.served.then(
-					() => '',
-					(error) => error.message,
-				);
-				assert.match(message, /"large\.img" a second time.*--keep/);
+				const error = await failureOf(filled.served);
+				assert.is(error.code, 'ASKED_TWICE');
+				assert.match(error.message, /"large\.img" a second time/);
 			});
 		}
 	}
@@ -210,20 +217,19 @@ test.run();
 
 const limits = suite('limits');
 
-limits('without a spool: an error with the hint', async () => {
+limits('without a spool: an error with the limit', async () => {
 	const filled = held({ memoryLimit: 2 << 20 });
-	let message = '';
-	await give(filled.store.create('large'), LARGE, byReference).catch((error) => (message = error.message));
-	assert.match(message, /more than the 2097152 bytes of --memory-limit.*--spool DIR/);
+	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
+	assert.is(error.code, 'MEMORY_LIMIT');
+	assert.match(error.message, /more than the 2097152 bytes of memory/);
 });
 
 limits('with many small files, too', async () => {
 	const filled = held({ memoryLimit: 100_000 });
 	const small = LARGE.subarray(0, 60_000);
 	await give(filled.store.create('1'), small, [['append', 1000]]);
-	let message = '';
-	await give(filled.store.create('2'), small, [['append', 1000]]).catch((error) => (message = error.message));
-	assert.match(message, /--memory-limit.*--spool/);
+	const error = await failureOf(give(filled.store.create('2'), small, [['append', 1000]]));
+	assert.is(error.code, 'MEMORY_LIMIT');
 });
 
 limits('what turns out to be a large file counts once', async () => {
@@ -246,16 +252,15 @@ limits('past the limit the spool takes over, which is said once', async () => {
 
 limits('memory files count against the limit as pipes do', async () => {
 	const filled = held({ keep: true, memoryLimit: 2 << 20 });
-	let message = '';
-	await give(filled.store.create('large'), LARGE, byReference).catch((error) => (message = error.message));
-	assert.match(message, /more than the 2097152 bytes of --memory-limit.*--spool DIR/);
+	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
+	assert.is(error.code, 'MEMORY_LIMIT');
+	assert.match(error.message, /more than the 2097152 bytes of memory/);
 });
 
 limits('a spool that is no folder is named', async () => {
 	const filled = held({ memoryLimit: 0, spool: '/dev/null' });
-	let message = '';
-	await give(filled.store.create('large'), LARGE, byReference).catch((error) => (message = error.message));
-	assert.match(message, /--spool \/dev\/null/);
+	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
+	assert.match(error.message, /the spool directory \/dev\/null/);
 });
 
 limits.run();

@@ -206,7 +206,10 @@ failing(
 		const wrong = capture(['--connect', address, ...token('another')]);
 		assert.match(await wrong.process.ends(1), /^criu-image-streamer: tcp:.* refuses: the token is wrong/m);
 		const none = capture(['--connect', address]);
-		assert.match(await none.process.ends(1), /refuses: a token is needed here: give the same --token-file/);
+		assert.match(
+			await none.process.ends(1),
+			/refuses: a token is needed here: give the same token on both sides/,
+		);
 		await carries(capture(['--connect', address, ...token()]), to);
 		assert.match(
 			to.process.stderr,
@@ -271,7 +274,7 @@ for (const [what, options] of secure) {
 		const from = capture(['--connect', address, ...more]);
 		await dumpEndlessly(from);
 		const said = await from.process.ends(1);
-		assert.match(said, /the receiver at tcp:.* says: .*pages-1\.img/);
+		assert.match(said, /the receiver at tcp:.* says: .*pages-1\.img exists: .*--overwrite$/m);
 		assert.match(await to.ends(1), /pages-1\.img/);
 		assert.is(readFileSync(join(images, 'pages-1.img'), 'utf8'), 'precious');
 	});
