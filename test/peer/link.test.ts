@@ -164,7 +164,7 @@ failing('a receipt that the sender cannot hear any more is an error for the rece
 	const [outgoing, incoming] = await linked();
 	await outgoing.close();
 	await readAll(incoming.shards[0]!);
-	assert.match((await failureOf(incoming.acknowledge())).message, /whole, but unix:.* who sent it, is gone/);
+	assert.match((await failureOf(incoming.acknowledge())).message, /whole, but its sender unix:.* is gone/);
 });
 
 failing('closing twice, or after the receipt, does nothing', async () => {
