@@ -1,4 +1,6 @@
-/** The calls of index.ts. This module loads libc and all that a command needs: it is imported when the first call is made. */
+/**
+ * The calls of index.ts. This module loads libc and everything that a command needs, so it is imported by the first call.
+ */
 import { captureImage } from '../commands/capture.js';
 import { extractFiles } from '../commands/extract.js';
 import { replayImage } from '../commands/restore.js';
@@ -42,7 +44,7 @@ async function call(
 			return await work(options, session, progressOf(given));
 		});
 	} catch (error) {
-		// What else failed then is a consequence.
+		// Any other error is a consequence of the abort.
 		given?.signal?.throwIfAborted();
 		throw asStreamError(error);
 	}
@@ -52,6 +54,6 @@ async function call(
 function asStreamError(error: unknown): StreamError {
 	const message = describeError(error);
 	const named = withFieldNames(message);
-	// A cause would name the options once more.
+	// A cause would name the command line's options.
 	return new StreamError(codeOf(error), named, named === message ? { cause: error } : {});
 }
