@@ -1,17 +1,17 @@
-/** Errors that a program can tell apart. */
+/** Errors that a program can distinguish. */
 
 /**
- * What kind of thing failed:
- * - `USAGE`: options are wrong, or do not fit each other or what they name; nothing has been made
+ * The kind of the failure:
+ * - `USAGE`: options are invalid, or do not fit each other or what they name; nothing has been created
  * - `SOCKET_IN_USE`: another process has a socket of the work directory
  * - `DUMP_INCOMPLETE`: CRIU ended before it had sent its last image
  * - `STREAM_INCOMPLETE`: the stream ends before its image does, or a part of it is missing
- * - `STALLED`: the other side of the stream is silent for longer than it may be
- * - `MEMORY_SHORT`: the image does not fit into memory, or not into what it may have of it
- * - `SPOOL_FULL`: nor into the spool
- * - `FILE_EXISTS`: a file of an extract is there already
- * - `ASKED_TWICE`: CRIU asked again for a file whose pages it has taken
- * - `FAILED`: all else
+ * - `STALLED`: the other side of the stream made no progress within the stall timeout
+ * - `MEMORY_SHORT`: the image does not fit into memory, or exceeds the memory limit
+ * - `SPOOL_FULL`: the image fits neither into memory nor into the spool
+ * - `FILE_EXISTS`: a file of an extract exists already
+ * - `ASKED_TWICE`: CRIU requested a file again whose pages it has already read
+ * - `FAILED`: any other failure
  */
 export type ErrorCode =
 	| 'USAGE'
