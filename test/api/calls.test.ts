@@ -8,7 +8,7 @@ import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { pipe } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('calls');
@@ -29,7 +29,7 @@ const untyped = { capture, extract, serve } as unknown as Record<
 
 test('a dump goes to a replay in the same process, with what happened on the way', async () => {
 	const before = await descriptorsAtFirst();
-	const [dumpDirectory, restoreDirectory] = [temporaryFolder(), temporaryFolder()];
+	const [dumpDirectory, restoreDirectory] = [temporaryDirectory(), temporaryDirectory()];
 	const { readEnd, writeEnd } = pipe();
 	const events: ProgressEvent[] = [];
 	const captured = capture({
@@ -79,7 +79,7 @@ const waits: Record<string, (signal: AbortSignal, work: string) => [call: Promis
 
 for (const [what, begin] of Object.entries(waits)) {
 	test(`aborted: ${what}`, async () => {
-		const work = temporaryFolder();
+		const work = temporaryDirectory();
 		const controller = new AbortController();
 		const [call, made] = begin(controller.signal, work);
 		const failed = failureOf(call);
@@ -95,7 +95,7 @@ for (const [what, begin] of Object.entries(waits)) {
 }
 
 test('aborted: a replay that waits for CRIU', async () => {
-	const [dumpDirectory, workDir] = [temporaryFolder(), temporaryFolder()];
+	const [dumpDirectory, workDir] = [temporaryDirectory(), temporaryDirectory()];
 	const { readEnd, writeEnd } = pipe();
 	const controller = new AbortController();
 	const captured = capture({ workDir: dumpDirectory, shardFds: [writeEnd.handOver()] });
@@ -109,7 +109,7 @@ test('aborted: a replay that waits for CRIU', async () => {
 });
 
 test('aborted before it begins: nothing is made', async () => {
-	const workDir = join(temporaryFolder(), 'work');
+	const workDir = join(temporaryDirectory(), 'work');
 	const signal = AbortSignal.abort(new Error('too late'));
 	assert.is(await failureOf(capture({ workDir, shardFds: [1000], signal })), signal.reason);
 	assert.is(existsSync(workDir), false);
@@ -144,7 +144,7 @@ test('what is wrong with the options is said of the field, with a code', async (
 
 test('descriptors that a call was given are closed where it fails, unless its options are wrong', async () => {
 	const before = await descriptorsAtFirst();
-	const workDir = temporaryFolder();
+	const workDir = temporaryDirectory();
 	const controller = new AbortController();
 	const busy = failureOf(
 		capture({ workDir, shardFds: [pipe().writeEnd.handOver()], signal: controller.signal }),
@@ -179,7 +179,7 @@ test('descriptors that a call was given are closed where it fails, unless its op
 });
 
 test('a stream that is cut fails with a code, and gives no file its name', async () => {
-	const imagesDir = join(temporaryFolder(), 'files');
+	const imagesDir = join(temporaryDirectory(), 'files');
 	const { readEnd, writeEnd } = pipe();
 	const failed = failureOf(extract({ imagesDir, shardFds: [readEnd.handOver()] }));
 	writeEnd.close();
@@ -191,7 +191,7 @@ test('a stream that is cut fails with a code, and gives no file its name', async
 });
 
 test('a dump that ends early, and an image that does not fit, have codes of their own', async () => {
-	const [dumpDirectory, workDir] = [temporaryFolder(), temporaryFolder()];
+	const [dumpDirectory, workDir] = [temporaryDirectory(), temporaryDirectory()];
 	const first = pipe();
 	const cut = failureOf(capture({ workDir: dumpDirectory, shardFds: [first.writeEnd.handOver()] }));
 	const dump = await StandInDump.connect(dumpDirectory);
@@ -217,7 +217,7 @@ test('a dump that ends early, and an image that does not fit, have codes of thei
 });
 
 test('what a program throws in its listeners does not end a dump', async () => {
-	const workDir = temporaryFolder();
+	const workDir = temporaryDirectory();
 	const { readEnd, writeEnd } = pipe();
 	const fail = () => {
 		throw new Error('a mistake of the program');

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { readStats } from '../../bench/criu.js';
 import { Figures, ratios, type Sample, spread } from '../../bench/figures.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { need } from '../support/tools.js';
 
 const test = suite('bench');
@@ -18,7 +18,7 @@ test(
 	'measures, and puts tables and a plot into a document',
 	async () => {
 		need('gcc');
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		const document = join(dir, 'bench.md');
 		const raw = join(dir, 'runs.json');
 		const marks = ['<!-- figures: made by npm run bench, not by hand -->', '<!-- end of figures -->'];

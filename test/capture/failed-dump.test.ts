@@ -9,7 +9,7 @@ import { pipe } from '../support/pipe.js';
 import { requestFor, StandInDump } from '../support/stand-in.js';
 import { startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('failed dump');
 
@@ -103,7 +103,7 @@ test('a file after inventory.img: the image is out without it, and the capture d
 });
 
 test('a capture that is given up before it begins takes no dump', async () => {
-	const path = join(temporaryFolder(), 'criu.sock');
+	const path = join(temporaryDirectory(), 'criu.sock');
 	const criu = ListeningSocket.at(path, 1);
 	afterwards(() => criu.close());
 	const { readEnd, writeEnd } = pipe();

@@ -7,13 +7,13 @@ import { frame } from '../../src/net/frame.js';
 import { control } from '../../src/proto/messages.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('an answer to the action script');
 
 /** Asks a streamer that answers with `bytes`, in pieces of one byte. */
 async function answered(bytes: Uint8Array): Promise<Reply> {
-	const path = join(temporaryFolder(), 'socket');
+	const path = join(temporaryDirectory(), 'socket');
 	const server = createServer((socket) => {
 		socket.on('error', () => {});
 		for (const byte of bytes) socket.write(Buffer.of(byte));

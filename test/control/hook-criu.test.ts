@@ -11,30 +11,30 @@ import { until } from '../support/until.js';
 
 const test = suite('action script, real CRIU');
 
-function dump(scene: Scene, application: Application, folder: string, ...args: string[]): Command {
-	return scene.criuCommand('dump', folder, `-t ${application.pid}`, `--action-script ${HOOK}`, ...args);
+function dump(scene: Scene, application: Application, directory: string, ...args: string[]): Command {
+	return scene.criuCommand('dump', directory, `-t ${application.pid}`, `--action-script ${HOOK}`, ...args);
 }
 
 /** The dump fails for `reason`, and the application is what it was. */
 async function fails(
 	scene: Scene,
-	folder: string,
+	directory: string,
 	command: Command,
 	application: Application,
 	reason: RegExp,
 ) {
 	await until('the end of the dump', () => command.code !== undefined);
 	assert.is.not(command.code, 0);
-	assert.match(scene.log(folder, 'dump'), reason);
+	assert.match(scene.log(directory, 'dump'), reason);
 	await application.verify();
 }
 
 test('CRIU does what the streamer says', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 8, 1);
-	scene.makeFolders('nobody', 'failed', 'fine');
-	const streamer = (folder: string) => {
-		const server = serveControl(join(scene.folder, folder), 'capture');
+	scene.makeDirectories('nobody', 'failed', 'fine');
+	const streamer = (directory: string) => {
+		const server = serveControl(join(scene.directory, directory), 'capture');
 		afterwards(() => server.close());
 		return server;
 	};
@@ -86,9 +86,9 @@ test('a capture that is killed while the script waits', async () => {
 	await scene.socket('src', 'capture', capture);
 	const command = dump(scene, application, 'src', '--stream');
 	await until('the script', () => scene.log('src', 'dump').includes('Running post-dump scripts'));
-	process.kill(Number(readFileSync(join(scene.folder, 'pid'), 'utf8')), 'SIGKILL');
+	process.kill(Number(readFileSync(join(scene.directory, 'pid'), 'utf8')), 'SIGKILL');
 	await fails(scene, 'src', command, application, /criu-image-streamer: .*goes on running/);
-	assert.is(existsSync(join(scene.folder, 'src/streamer-capture-control.sock')), true, 'it was killed');
+	assert.is(existsSync(join(scene.directory, 'src/streamer-capture-control.sock')), true, 'it was killed');
 });
 
 const deaths: Record<string, string> = {
@@ -100,8 +100,8 @@ for (const [how, death] of Object.entries(deaths)) {
 	test(`a script that ${how} before it asks: the stream has no end`, async () => {
 		const scene = new Scene();
 		const application = await scene.start('threads', 8, 1);
-		mkdirSync(join(scene.folder, 'bin'));
-		const script = join(scene.folder, 'bin/criu-streamer-hook');
+		mkdirSync(join(scene.directory, 'bin'));
+		const script = join(scene.directory, 'bin/criu-streamer-hook');
 		const text = `#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != post-dump ] || ${death}\nexec '${HOOK}'\n`;
 		writeFileSync(script, text, { mode: 0o755 });
 		const stream = scene.shell(

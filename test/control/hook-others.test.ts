@@ -4,14 +4,14 @@ import * as assert from 'uvu/assert';
 import { type ControlServer, serveControl } from '../../src/control/server.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import { run } from './script.js';
 
 const test = suite('action scripts of others');
 
 function streamer(): { server: ControlServer; dir: string } {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = serveControl(dir, 'capture');
 	afterwards(() => server.close());
 	return { server, dir };

@@ -26,7 +26,7 @@ import { afterwards } from '../support/cleanup.js';
 import { openDescriptors } from '../support/descriptors.js';
 import { HOOK } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import { imageDir, run, Script } from './script.js';
 
@@ -55,8 +55,8 @@ async function asked(server: ControlServer): Promise<void> {
 }
 
 test('other actions end at once, without Node', async () => {
-	const dir = temporaryFolder();
-	const bin = temporaryFolder();
+	const dir = temporaryDirectory();
+	const bin = temporaryDirectory();
 	const mark = join(bin, 'started');
 	writeFileSync(join(bin, 'node'), `#!/bin/sh\n: >${mark}\n`, { mode: 0o755 });
 	for (const action of ['pre-dump', 'network-lock', 'network-unlock', 'setup-namespaces', 'post-restore']) {
@@ -75,7 +75,7 @@ test('started by hand it says that CRIU has to start it', async () => {
 
 test('pre-stream: the streamer is ready', async () => {
 	for (const role of ['capture', 'serve'] as const) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		streamer(dir, role).criuSocketReady();
 		await run('pre-stream', dir).succeeds();
 	}
@@ -83,7 +83,7 @@ test('pre-stream: the streamer is ready', async () => {
 
 test('pre-stream: the streamer comes later, and is ready later still', async () => {
 	for (const role of ['capture', 'serve'] as const) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		const script = run('pre-stream', dir);
 		await until('the script runs', () => isNode(script.child.pid!));
 		assert.is(script.ended, false);
@@ -96,7 +96,7 @@ test('pre-stream: the streamer comes later, and is ready later still', async () 
 });
 
 test('pre-stream: a capture and a serve in one directory, one of them ready', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const serve = streamer(dir, 'serve');
 	streamer(dir, 'capture').criuSocketReady();
 	await run('pre-stream', dir).succeeds();
@@ -108,7 +108,7 @@ test('pre-stream: each side waits for its own streamer', async () => {
 		['dump', 'capture', 'serve'],
 		['restore', 'serve', 'capture'],
 	] as const) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		streamer(dir, other).criuSocketReady();
 		const criu = await pretendCriu(command, dir);
 		const script = new Script('pre-stream', criu.imageDir);
@@ -121,7 +121,7 @@ test('pre-stream: each side waits for its own streamer', async () => {
 });
 
 test('pre-stream: the streamer failed, or died', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const serve = streamer(dir, 'serve');
 	const script = run('pre-stream', dir);
 	await asked(serve);
@@ -137,7 +137,7 @@ test('pre-stream: the streamer failed, or died', async () => {
 });
 
 test('pre-stream: no streamer comes', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	await run('pre-stream', dir, { CRIU_STREAMER_TIMEOUT: SOON }).fails(
 		/not ready/,
 		/within 0\.2 s/,
@@ -147,7 +147,7 @@ test('pre-stream: no streamer comes', async () => {
 });
 
 test('post-dump: the stream is out already', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	server.finish();
 	await run('post-dump', dir).succeeds();
@@ -155,7 +155,7 @@ test('post-dump: the stream is out already', async () => {
 });
 
 test('post-dump: waits until the stream is out', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	server.criuSocketReady();
 	const script = run('post-dump', dir);
@@ -168,7 +168,7 @@ test('post-dump: waits until the stream is out', async () => {
 
 test('post-dump: a question is answered although the streamer ends right away', async () => {
 	for (let i = 0; i < 5; i++) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		const server = connected(dir);
 		const script = run('post-dump', dir);
 		await asked(server);
@@ -180,7 +180,7 @@ test('post-dump: a question is answered although the streamer ends right away', 
 });
 
 test('post-dump: the capture failed, before the question or after it', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	const script = run('post-dump', dir);
 	await asked(server);
@@ -192,7 +192,7 @@ test('post-dump: the capture failed, before the question or after it', async () 
 });
 
 test('post-dump: a failure after the stream was out does not count', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	server.finish();
 	server.fail('too late');
@@ -200,7 +200,7 @@ test('post-dump: a failure after the stream was out does not count', async () =>
 });
 
 test('post-dump: there is no capture', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	await run('post-dump', dir).fails(/no capture is in/, new RegExp(dir), /goes on running/);
 	// Nor does one for a restore count.
 	streamer(dir, 'serve').finish();
@@ -208,7 +208,7 @@ test('post-dump: there is no capture', async () => {
 });
 
 test('post-dump: the capture died, and left its socket', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const capture = await captureProcess(dir);
 	const script = run('post-dump', dir);
 	await until('a question', () => capture.output.includes('asked'));
@@ -222,7 +222,7 @@ test('post-dump: the capture died, and left its socket', async () => {
 });
 
 test('post-dump: not within the time, so the stream must not be completed', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: SOON }).fails(
 		/not out within 0\.2 s/,
@@ -236,7 +236,7 @@ test('post-dump: not within the time, so the stream must not be completed', asyn
 });
 
 test('post-dump: a script that is killed gives up, too', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	const script = run('post-dump', dir);
 	await asked(server);
@@ -247,7 +247,7 @@ test('post-dump: a script that is killed gives up, too', async () => {
 
 test('CRIU dies while its script waits', async () => {
 	for (const action of ['pre-stream', 'post-dump']) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		const server = connected(dir);
 		const criu = await pretendCriu('dump', dir);
 		const script = new Script(action, criu.imageDir);
@@ -260,7 +260,7 @@ test('CRIU dies while its script waits', async () => {
 
 test('a timeout that is not a number', async () => {
 	for (const seconds of ['0', '-1', 'ten', '1e300', 'NaN', '0.0009', '2147483.001']) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		connected(dir).finish();
 		await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: seconds }).fails(
 			/CRIU_STREAMER_TIMEOUT=.* is not a number of seconds from 0\.001 to 2147483/,
@@ -269,14 +269,14 @@ test('a timeout that is not a number', async () => {
 });
 
 test('the longest timeout', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	connected(dir).finish();
 	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: '2147483' }).succeeds();
 });
 
 test('a directory with a long path, and one with blanks', async () => {
 	for (const name of ['x'.repeat(200), 'a b  c']) {
-		const dir = join(temporaryFolder(), name, 'y'.repeat(60));
+		const dir = join(temporaryDirectory(), name, 'y'.repeat(60));
 		mkdirSync(dir, { recursive: true });
 		const server = connected(dir);
 		server.finish();
@@ -289,20 +289,20 @@ test('a directory with a long path, and one with blanks', async () => {
 });
 
 test('found through links, as npm makes them, and Node beside them', async () => {
-	const prefix = temporaryFolder();
+	const prefix = temporaryDirectory();
 	const bin = join(prefix, 'a bin');
 	mkdirSync(bin);
 	symlinkSync(HOOK, join(prefix, 'first'));
 	symlinkSync('../first', join(bin, 'criu-streamer-hook'));
 	symlinkSync(process.execPath, join(bin, 'node'));
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	connected(dir).finish();
 	const env = { PATH: '/nowhere', NODE_OPTIONS: '--require /nowhere.js' };
 	await new Script('post-dump', imageDir(dir), env, join(bin, 'criu-streamer-hook')).succeeds();
 });
 
 test('a package without its build', async () => {
-	const broken = join(temporaryFolder(), 'scripts');
+	const broken = join(temporaryDirectory(), 'scripts');
 	mkdirSync(broken);
 	const path = join(broken, 'criu-streamer-hook');
 	copyFileSync(HOOK, path);
@@ -313,7 +313,7 @@ test('a package without its build', async () => {
 });
 
 test('the socket has mode 0600, and two streamers cannot share a work directory', () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = streamer(dir);
 	assert.is(statSync(server.path).mode & 0o777, 0o600);
 	assert.throws(() => serveControl(dir, 'capture'), new RegExp(`in use by process ${process.pid}`));
@@ -321,7 +321,7 @@ test('the socket has mode 0600, and two streamers cannot share a work directory'
 });
 
 test('clients that misbehave do not affect others', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	const seen = imageDir(dir);
 	const before = openDescriptors();
@@ -371,7 +371,7 @@ test('clients that misbehave do not affect others', async () => {
 });
 
 test('connections over the limit are closed', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	const clients: Socket[] = [];
 	for (let i = 0; i < 100; i++) {
@@ -387,7 +387,7 @@ test('connections over the limit are closed', async () => {
 });
 
 test('a capture stays for the script as long as CRIU holds its connection', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	let criuCloses = () => {};
 	const criuClosed = new Promise<void>((resolve) => (criuCloses = resolve));
@@ -420,12 +420,12 @@ function isNode(pid: number): boolean {
 
 /** A process that holds `dir` open as CRIU does, and whose command line is CRIU's. */
 async function pretendCriu(command: string, dir: string): Promise<{ child: ChildProcess; imageDir: string }> {
-	const folder = temporaryFolder();
-	const loader = join(folder, 'ld-waits.so');
+	const directory = temporaryDirectory();
+	const loader = join(directory, 'ld-waits.so');
 	symlinkSync('/bin/sh', loader);
-	writeFileSync(join(folder, 'criu'), 'echo ready\nread line\n');
+	writeFileSync(join(directory, 'criu'), 'echo ready\nread line\n');
 	const fd = openSync(dir, 'r');
-	const child = spawn(loader, [join(folder, 'criu'), command, '--stream'], {
+	const child = spawn(loader, [join(directory, 'criu'), command, '--stream'], {
 		stdio: ['pipe', 'pipe', 'ignore', fd],
 	});
 	closeSync(fd);

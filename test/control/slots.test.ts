@@ -8,7 +8,7 @@ import { isAlive, type Lineage, lineageOf, processOf } from '../../src/control/l
 import { Slots } from '../../src/control/slots.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('slots');
@@ -16,7 +16,7 @@ const UNSEEN: Lineage = [];
 
 /** A process that is called `criu dump -t 7`, and its script, a child of it. */
 async function criu(): Promise<{ pid: number; script: Lineage; end(): Promise<void> }> {
-	const path = join(temporaryFolder(), 'criu');
+	const path = join(temporaryDirectory(), 'criu');
 	symlinkSync('/bin/sh', path);
 	const child = spawn(path, ['-c', 'sleep 1000 & echo $!; wait', 'dump', '-t', '7'], {
 		stdio: ['ignore', 'pipe', 'inherit'],

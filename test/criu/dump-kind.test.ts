@@ -9,7 +9,7 @@ import { commandLineOf } from '../../src/criu/command-line.js';
 import { configPaths, dumpKind, dumpKindOf } from '../../src/criu/dump-kind.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('references or copies');
@@ -161,11 +161,14 @@ test('the configuration files that CRIU may read', () => {
 
 /** A process whose command line is CRIU's, started through a loader; it only waits. */
 async function pretend(args: string[], env: Record<string, string>): Promise<number> {
-	const folder = temporaryFolder();
-	const loader = join(folder, 'ld-waits.so');
+	const directory = temporaryDirectory();
+	const loader = join(directory, 'ld-waits.so');
 	symlinkSync('/bin/sh', loader);
-	writeFileSync(join(folder, 'criu'), 'read line\n');
-	const child = spawn(loader, [join(folder, 'criu'), ...args], { env, stdio: ['pipe', 'ignore', 'ignore'] });
+	writeFileSync(join(directory, 'criu'), 'read line\n');
+	const child = spawn(loader, [join(directory, 'criu'), ...args], {
+		env,
+		stdio: ['pipe', 'ignore', 'ignore'],
+	});
 	const exit = once(child, 'exit');
 	afterwards(async () => {
 		child.kill('SIGKILL');
@@ -177,7 +180,7 @@ async function pretend(args: string[], env: Record<string, string>): Promise<num
 }
 
 test('a running process, and its own configuration', async () => {
-	const home = temporaryFolder();
+	const home = temporaryDirectory();
 	const dump = ['dump', '--stream', '--no-default-config'];
 	assert.is(dumpKindOf(await pretend(dump, { HOME: home })).dies, true);
 

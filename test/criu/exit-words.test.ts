@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { exitWordsOf } from '../../src/criu/exit-words.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('words that change at the end of a thread');
 const HEAD = 0x10_0000;
@@ -13,7 +13,7 @@ const ENTRIES = 0x20_0000;
 
 /** A memory with a list of `count` entries, whose futexes are `offset` bytes from them; addresses of the entries. */
 function memoryOf(size: 8 | 4, count: number, offset: number, pending = 0, loops = false) {
-	const fd = openSync(join(temporaryFolder(), 'memory'), 'w+');
+	const fd = openSync(join(temporaryDirectory(), 'memory'), 'w+');
 	afterwards(() => closeSync(fd));
 	const put = (at: number, value: number) => {
 		const bytes = Buffer.alloc(8);

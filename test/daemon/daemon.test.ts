@@ -7,7 +7,7 @@ import { pipe, pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { Streamer, startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import {
 	appears,
@@ -24,7 +24,7 @@ import {
 const test = suite('daemon');
 
 test('the foreground ends with 0 when the socket is there, and the daemon is a session of its own', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const { readEnd, writeEnd } = pipe();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'capture'], { stdout: writeEnd });
 	// It ends when stderr is closed: the daemon does not keep it.
@@ -51,27 +51,27 @@ test('the foreground ends with 0 when the socket is there, and the daemon is a s
 });
 
 test('every descriptor of the user’s reaches the daemon under its number', async () => {
-	const folder = temporaryFolder();
+	const directory = temporaryDirectory();
 	const shards = [pipe(), pipe()];
 	const ext = pipe();
 	const progress = pipe();
 	const status = pipe();
-	writeFileSync(join(folder, 'ext'), 'extra');
+	writeFileSync(join(directory, 'ext'), 'extra');
 	const args = '-d --pidfile pid -s 3,4 -e ext:5 --progress-fd 6 --status-fd 7 -W work capture';
 	const foreground = new Streamer(args.split(' '), {
-		cwd: folder,
+		cwd: directory,
 		fds: [shards[0]!.writeEnd, shards[1]!.writeEnd, ext.readEnd, progress.writeEnd, status.writeEnd],
 	});
 	assert.equal(await status.readEnd.all(), Buffer.of(0));
 	await foreground.ends();
-	const pid = processOf(join(folder, 'work', 'pid'));
+	const pid = processOf(join(directory, 'work', 'pid'));
 	assert.is(descriptor(pid, 7), undefined);
 	for (const fd of [0, 1, 2]) assert.is(descriptor(pid, fd), '/dev/null');
 
 	const streams = Promise.all(shards.map(({ readEnd }) => readEnd.all()));
 	const lines = progress.readEnd.all();
 	await ext.writeEnd.end(Buffer.from('extra'));
-	const dump = await StandInDump.connect(join(folder, 'work'));
+	const dump = await StandInDump.connect(join(directory, 'work'));
 	await dump.finish();
 	const markers = (await streams).flatMap(markersIn).map((marker) => marker.replace(/^\d+ /, ''));
 	assert.ok(markers.includes('file ext'));
@@ -83,7 +83,7 @@ test('every descriptor of the user’s reaches the daemon under its number', asy
 });
 
 test('a replay’s foreground waits until the whole stream is here', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const { readEnd, writeEnd } = pipe();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'serve'], { stdin: readEnd });
 	await appears(work, 'pid');
@@ -102,7 +102,7 @@ test('a replay’s foreground waits until the whole stream is here', async () =>
 });
 
 test('a stream that is refused fails in the foreground', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'serve'], {
 		stdin: pipeOf(streamOf(raw('this is no image'))),
 	});
@@ -111,7 +111,7 @@ test('a stream that is refused fails in the foreground', async () => {
 });
 
 test('a start that fails does so in the foreground, with its reason', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const first = new Streamer(['-W', work, '--pidfile', 'pid', 'capture'], { stdout: pipe().writeEnd });
 	await appears(work, CAPTURE);
 	const pidfile = join(work, 'pid');
@@ -154,7 +154,7 @@ test('a start that fails does so in the foreground, with its reason', async () =
 });
 
 test('a signal to a foreground that waits ends the daemon too', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'serve'], { stdin: pipe().readEnd });
 	await appears(work, 'pid');
 	const pid = processOf(join(work, 'pid'));
@@ -165,7 +165,7 @@ test('a signal to a foreground that waits ends the daemon too', async () => {
 });
 
 test('a signal ends the daemon, and it takes its files with it', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'capture'], {
 		stdout: pipe().writeEnd,
 	});
@@ -212,7 +212,7 @@ test('--status-fd is nothing else', async () => {
 const line = /^\(\d{2,}\.\d{6}\) (Error|Warn|Info|Debug): .+$/;
 
 test('the log is appended to, in the work dir, and says why the command failed', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	writeFileSync(join(work, 'log'), 'earlier\n', { mode: 0o644 });
 	const serve = new Streamer(['-W', work, '-o', 'log', '-v4', 'serve'], {
 		stdin: pipeOf(Buffer.from('this is no image')),
@@ -225,7 +225,7 @@ test('the log is appended to, in the work dir, and says why the command failed',
 });
 
 test('a daemon’s log gets what its stderr would have', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const args = ['-d', '-W', work, '--pidfile', 'pid', '--log-file', 'log', 'capture'];
 	const foreground = new Streamer(args, { stdout: pipe().writeEnd });
 	await foreground.ends();

@@ -12,7 +12,7 @@ import { End, pipe, pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { ours, type Program, Streamer, startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import {
 	appears,
 	CAPTURE,
@@ -48,7 +48,7 @@ test('a connected one is used as it is', async () => {
 
 test('a connected one serves a restore', async () => {
 	const { ours: near, theirs } = connection();
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const serve = new Streamer(['-W', work, '--criu-fd', '3', 'serve'], {
 		stdin: pipeOf(smallStream()),
 		fds: [theirs],
@@ -60,7 +60,7 @@ test('a connected one serves a restore', async () => {
 });
 
 test('a connected one has one CRIU', async () => {
-	const serve = new Streamer(['-W', temporaryFolder(), '--criu-fd', '3', '--criu-clients', '2', 'serve'], {
+	const serve = new Streamer(['-W', temporaryDirectory(), '--criu-fd', '3', '--criu-clients', '2', 'serve'], {
 		stdin: pipeOf(smallStream()),
 		fds: [connection().theirs],
 	});
@@ -92,7 +92,7 @@ test('systemd gives one by LISTEN_FDS', async () => {
 
 test('systemd’s socket reaches the daemon, and its variables do not', async () => {
 	const { end, path } = listener();
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const { readEnd, writeEnd } = pipe();
 	const foreground = new Streamer(['-W', work, '--daemon', '--pidfile', 'pid', 'capture'], {
 		program: activated(),
@@ -110,7 +110,7 @@ test('systemd’s socket reaches the daemon, and its variables do not', async ()
 });
 
 test('variables for another process are none of ours', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const capture = new Streamer(['-W', work, 'capture'], {
 		program: activated('1', '1'),
 		fds: [listener().end],
@@ -122,7 +122,7 @@ test('variables for another process are none of ours', async () => {
 });
 
 test('one socket is enough', async () => {
-	const capture = new Streamer(['-W', temporaryFolder(), 'capture'], {
+	const capture = new Streamer(['-W', temporaryDirectory(), 'capture'], {
 		program: activated('2'),
 		fds: [listener().end, listener().end],
 		stdout: pipe().writeEnd,
@@ -151,7 +151,7 @@ const refused: [what: string, end: () => End | undefined | Promise<End>, said: s
 for (const [what, end, said] of refused) {
 	test(`${what} is refused`, async () => {
 		const given = await end();
-		const capture = new Streamer(['-W', temporaryFolder(), '--criu-fd', '3', 'capture'], {
+		const capture = new Streamer(['-W', temporaryDirectory(), '--criu-fd', '3', 'capture'], {
 			stdout: pipe().writeEnd,
 			fds: given ? [given] : [],
 		});

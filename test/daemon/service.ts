@@ -6,15 +6,18 @@ import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.j
 import { afterwards } from '../support/cleanup.js';
 import { file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
 import { End } from '../support/pipe.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 export const CAPTURE = 'streamer-capture.sock';
 export const SERVE = 'streamer-serve.sock';
 
 /** Resolves once the file (or socket) `name` is in the folder. */
-export function appears(folder: string, name: string): Promise<true> {
-	return until(`${name} in ${folder}`, () => existsSync(join(folder, name)) || undefined) as Promise<true>;
+export function appears(directory: string, name: string): Promise<true> {
+	return until(
+		`${name} in ${directory}`,
+		() => existsSync(join(directory, name)) || undefined,
+	) as Promise<true>;
 }
 
 /** The process whose id is in the file; it is killed when the test ends. */
@@ -47,7 +50,7 @@ export const smallStream = () => streamOf(file('inventory.img'), fileEnd(), imag
 
 /** A listening socket in a folder of its own. */
 export function listener(): { end: End; path: string } {
-	const path = join(temporaryFolder(), 'handed-over.sock');
+	const path = join(temporaryDirectory(), 'handed-over.sock');
 	return { end: new End(listenUnix(path, 'table')), path };
 }
 
