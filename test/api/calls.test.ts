@@ -1,4 +1,4 @@
-/** The calls of the package within this process: how they end, and what they leave behind. */
+/** The calls of the package within this process: their results, their failures and their clean-up. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -13,7 +13,7 @@ import { until } from '../support/until.js';
 
 const test = suite('calls');
 
-/** What `call` rejects with. */
+/** The error that `call` rejects with. */
 async function failureOf(call: Promise<unknown>): Promise<unknown> {
 	return await call.then(
 		() => assert.unreachable('it succeeded'),
@@ -21,13 +21,13 @@ async function failureOf(call: Promise<unknown>): Promise<unknown> {
 	);
 }
 
-/** Calls without types, as JavaScript makes them. */
+/** The calls without types, as a JavaScript program sees them. */
 const untyped = { capture, extract, serve } as unknown as Record<
 	string,
 	(options: unknown) => Promise<unknown>
 >;
 
-test('a dump goes to a replay in the same process, with what happened on the way', async () => {
+test('a dump is replayed in the same process, and its events are reported', async () => {
 	const before = await descriptorsAtFirst();
 	const [dumpDirectory, restoreDirectory] = [temporaryDirectory(), temporaryDirectory()];
 	const { readEnd, writeEnd } = pipe();
@@ -53,7 +53,7 @@ test('a dump goes to a replay in the same process, with what happened on the way
 	await until('the descriptors to be closed', () => openDescriptors() === before);
 });
 
-/** What waits, how, and what has to be there before it is aborted. */
+/** The calls that wait, and the file that has to exist before they are aborted. */
 const waits: Record<string, (signal: AbortSignal, work: string) => [call: Promise<unknown>, made: string]> = {
 	'a capture for CRIU': (signal, workDir) => [
 		capture({ workDir, shardFds: [pipe().writeEnd.handOver()], signal }),
@@ -108,7 +108,7 @@ test('aborted: a replay that waits for CRIU', async () => {
 	assert.equal(namesIn(workDir), []);
 });
 
-test('aborted before it begins: nothing is made', async () => {
+test('aborted before the call: nothing is created', async () => {
 	const workDir = join(temporaryDirectory(), 'work');
 	const signal = AbortSignal.abort(new Error('too late'));
 	assert.is(await failureOf(capture({ workDir, shardFds: [1000], signal })), signal.reason);
@@ -133,7 +133,7 @@ const wrong: [call: string, options: unknown, message: RegExp][] = [
 	['serve', { workDir: '.', connect: ['nowhere'] }, /^connect nowhere|^connect: /],
 ];
 
-test('what is wrong with the options is said of the field, with a code', async () => {
+test('an error about an option names the field, and has a code', async () => {
 	for (const [call, options, message] of wrong) {
 		const error = await failureOf(untyped[call]!(options));
 		assert.instance(error, StreamError);
@@ -142,7 +142,7 @@ test('what is wrong with the options is said of the field, with a code', async (
 	}
 });
 
-test('descriptors that a call was given are closed where it fails, unless its options are wrong', async () => {
+test('descriptors given to a call are closed where it fails, unless its options are wrong', async () => {
 	const before = await descriptorsAtFirst();
 	const workDir = temporaryDirectory();
 	const controller = new AbortController();
@@ -178,7 +178,7 @@ test('descriptors that a call was given are closed where it fails, unless its op
 	await until('the descriptors to be closed', () => openDescriptors() <= before + 1);
 });
 
-test('a stream that is cut fails with a code, and gives no file its name', async () => {
+test('a truncated stream fails with a code, and no file gets its name', async () => {
 	const imagesDir = join(temporaryDirectory(), 'files');
 	const { readEnd, writeEnd } = pipe();
 	const failed = failureOf(extract({ imagesDir, shardFds: [readEnd.handOver()] }));
@@ -190,7 +190,7 @@ test('a stream that is cut fails with a code, and gives no file its name', async
 	assert.equal(namesIn(imagesDir), []);
 });
 
-test('a dump that ends early, and an image that does not fit, have codes of their own', async () => {
+test('a dump that ends early and an image that does not fit have different codes', async () => {
 	const [dumpDirectory, workDir] = [temporaryDirectory(), temporaryDirectory()];
 	const first = pipe();
 	const cut = failureOf(capture({ workDir: dumpDirectory, shardFds: [first.writeEnd.handOver()] }));
@@ -216,11 +216,11 @@ test('a dump that ends early, and an image that does not fit, have codes of thei
 	await captured;
 });
 
-test('what a program throws in its listeners does not end a dump', async () => {
+test('an error thrown by a listener of the program does not end a dump', async () => {
 	const workDir = temporaryDirectory();
 	const { readEnd, writeEnd } = pipe();
 	const fail = () => {
-		throw new Error('a mistake of the program');
+		throw new Error('an error in the program');
 	};
 	const captured = capture({
 		workDir,
