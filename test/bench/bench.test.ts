@@ -1,4 +1,4 @@
-// The bench itself: a tiny run of everything has to give tables and a plot, and keep what people wrote.
+// The bench itself: a tiny run of everything has to give tables and a plot, and keep the text around them.
 import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -42,13 +42,13 @@ test(
 	{ seconds: 600 },
 );
 
-test('refuses a measure that it does not know', async () => {
+test('refuses an unknown measure', async () => {
 	const error = await run('--only', 'nothing').catch((reason) => reason);
 	assert.is(error.code, 1);
 	assert.match(error.stderr, "there is no measure 'nothing'");
 });
 
-test('a slope is cost per GB without start-up', () => {
+test('a slope is the cost per GB without start-up', () => {
 	const sample = (gigabytes: number, round: number, cpu: number): Sample =>
 		({
 			measure: 'replay',
