@@ -12,11 +12,11 @@ import { temporaryDirectory } from '../support/temporary.js';
 import { need } from '../support/tools.js';
 
 const test = suite('usage');
-/** A child that this process waits for, deaf to the suite's own limit. */
+/** Limits of a child that this process waits for synchronously, so that the suite's own limit has no effect. */
 const LIMIT = { timeout: 60_000, killSignal: 'SIGKILL' } as const;
 const stream = streamOf(...whole('a.img', 'content'), imageEnd());
 
-/** Runs to the end in an empty folder; stdout is a pipe, stdin /dev/null. */
+/** Runs the command to its end in an empty directory; stdout is a pipe, stdin /dev/null. */
 function run(...args: string[]) {
 	const [command, ...first] = ours;
 	const cwd = temporaryDirectory();
@@ -117,7 +117,7 @@ for (const [where, args] of places) {
 	});
 }
 
-test('without options, the sockets are in the current folder', async () => {
+test('without options, the sockets are in the current directory', async () => {
 	const cwd = temporaryDirectory();
 	const out = pipe();
 	const process = new Streamer(['capture'], { stdout: out.writeEnd, cwd });
@@ -143,7 +143,7 @@ test('exit 1: a file in place of the work dir', async () => {
 	assert.match(await process.ends(1), new RegExp(`^criu-image-streamer: [^\\n]*${file}[^\\n]*\\n$`));
 });
 
-test('exit 0, and nothing on stdout, where the image is elsewhere', () => {
+test('exit 0, and nothing on stdout, where the image goes to files', () => {
 	const [command, ...first] = ours;
 	const images = join(temporaryDirectory(), 'images');
 	const result = spawnSync(command, [...first, 'extract', '-D', images], {
