@@ -1,4 +1,4 @@
-/** A control socket that cannot be connected to, for another reason than that it is not there: waiting does not help. */
+/** A control socket that exists and cannot be connected to: the script fails without waiting. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -9,9 +9,9 @@ import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { run, Script } from './script.js';
 
-const test = suite('a control socket that is not open to the script');
+const test = suite('a control socket without access for the script');
 const SOCKET = 'streamer-capture-control.sock';
-/** Of nobody, on all usual systems. */
+/** The user `nobody` on most systems. */
 const UID = 65534;
 
 /** A script of another user, in a copy of the package that this user may read. */

@@ -1,4 +1,4 @@
-/** The action script with a real CRIU: what became of the image decides whether the application lives. */
+/** The action script with a real CRIU: the application lives unless its image is complete. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -15,7 +15,7 @@ function dump(scene: Scene, application: Application, directory: string, ...args
 	return scene.criuCommand('dump', directory, `-t ${application.pid}`, `--action-script ${HOOK}`, ...args);
 }
 
-/** The dump fails for `reason`, and the application is what it was. */
+/** The dump fails for `reason`, and the application is unchanged. */
 async function fails(
 	scene: Scene,
 	directory: string,
@@ -29,17 +29,17 @@ async function fails(
 	await application.verify();
 }
 
-test('CRIU does what the streamer says', async () => {
+test('CRIU acts on the answer of the streamer', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 8, 1);
-	scene.makeDirectories('nobody', 'failed', 'fine');
+	scene.makeDirectories('absent', 'failed', 'fine');
 	const streamer = (directory: string) => {
 		const server = serveControl(join(scene.directory, directory), 'capture');
 		afterwards(() => server.close());
 		return server;
 	};
-	const alone = dump(scene, application, 'nobody');
-	await fails(scene, 'nobody', alone, application, /criu-image-streamer: no capture is in .*goes on running/);
+	const alone = dump(scene, application, 'absent');
+	await fails(scene, 'absent', alone, application, /criu-image-streamer: no capture is in .*goes on running/);
 
 	const server = streamer('failed');
 	const refused = dump(scene, application, 'failed');
@@ -58,10 +58,10 @@ test('CRIU does what the streamer says', async () => {
 	await application.gone();
 });
 
-test('a script that gives up: the application lives, and the stream, read later, is no whole image', async () => {
+test('a script that gives up: the application lives, and the stream, read later, is not a complete image', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 8, 1);
-	// It takes nearly all, so that CRIU comes to its end, and stands still until the dump has failed.
+	// It reads nearly everything, so that CRIU gets to its end, and then pauses until the dump has failed.
 	const reader = 'head -c 8300000 >image; until [ -e go ]; do sleep 0.02; done; cat >>image';
 	const capture = scene.shell(`criu-image-streamer capture -W src | { ${reader}; }`);
 	await scene.socket('src', 'capture', capture);

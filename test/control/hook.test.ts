@@ -1,6 +1,6 @@
 /**
- * The action script: CRIU goes on when the streamer is ready, and the application dies only when the stream is out. The
- * script is run as CRIU runs it; the streamer's side is its control server.
+ * The action script: CRIU continues when the streamer is ready, and the application dies only when the stream is delivered.
+ * The script is run as CRIU runs it; the streamer's side is its control server.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -32,8 +32,8 @@ import { imageDir, run, Script } from './script.js';
 
 const test = suite('action script');
 
-/** CRIU_STREAMER_TIMEOUT of scripts whose timeout is the matter; all others have the usual 10 minutes. */
-const SOON = '0.2';
+/** CRIU_STREAMER_TIMEOUT of scripts whose timeout is tested; all others have the default of 10 minutes. */
+const SHORT_TIMEOUT = '0.2';
 
 /** The control server of a streamer in `dir`. */
 function streamer(dir: string, role: Role = 'capture'): ControlServer {
@@ -42,19 +42,19 @@ function streamer(dir: string, role: Role = 'capture'): ControlServer {
 	return server;
 }
 
-/** The control server of a capture to which this process is connected: for the scripts that it starts, it is CRIU. */
+/** The control server of a capture to which this process is connected: it acts as CRIU for the scripts that it starts. */
 function connected(dir: string): ControlServer {
 	const server = streamer(dir);
 	server.connected(process.pid);
 	return server;
 }
 
-/** Resolves when somebody waits for an answer. */
+/** Resolves when a script waits for an answer. */
 async function asked(server: ControlServer): Promise<void> {
 	await until('a question', () => server.waiting > 0);
 }
 
-test('other actions end at once, without Node', async () => {
+test('other actions end at once, without starting Node', async () => {
 	const dir = temporaryDirectory();
 	const bin = temporaryDirectory();
 	const mark = join(bin, 'started');
@@ -67,7 +67,7 @@ test('other actions end at once, without Node', async () => {
 	assert.is(existsSync(mark), true, 'this test would have noticed a Node');
 });
 
-test('started by hand it says that CRIU has to start it', async () => {
+test('started by hand, the script fails with a hint to --action-script', async () => {
 	const { code, stderr } = await new Script(undefined, '').end;
 	assert.is(code, 2);
 	assert.match(stderr, /^criu-image-streamer: [^\n]*--action-script[^\n]*\n$/);
@@ -81,7 +81,7 @@ test('pre-stream: the streamer is ready', async () => {
 	}
 });
 
-test('pre-stream: the streamer comes later, and is ready later still', async () => {
+test('pre-stream: the streamer starts later, and is ready even later', async () => {
 	for (const role of ['capture', 'serve'] as const) {
 		const dir = temporaryDirectory();
 		const script = run('pre-stream', dir);
@@ -136,9 +136,9 @@ test('pre-stream: the streamer failed, or died', async () => {
 	await second.fails(/capture/, /the streamer was stopped/);
 });
 
-test('pre-stream: no streamer comes', async () => {
+test('pre-stream: no streamer starts', async () => {
 	const dir = temporaryDirectory();
-	await run('pre-stream', dir, { CRIU_STREAMER_TIMEOUT: SOON }).fails(
+	await run('pre-stream', dir, { CRIU_STREAMER_TIMEOUT: SHORT_TIMEOUT }).fails(
 		/not ready/,
 		/within 0\.2 s/,
 		new RegExp(dir),
@@ -146,7 +146,7 @@ test('pre-stream: no streamer comes', async () => {
 	);
 });
 
-test('post-dump: the stream is out already', async () => {
+test('post-dump: the stream is already delivered', async () => {
 	const dir = temporaryDirectory();
 	const server = connected(dir);
 	server.finish();
@@ -154,7 +154,7 @@ test('post-dump: the stream is out already', async () => {
 	await run('post-dump', dir).succeeds();
 });
 
-test('post-dump: waits until the stream is out', async () => {
+test('post-dump: waits until the stream is delivered', async () => {
 	const dir = temporaryDirectory();
 	const server = connected(dir);
 	server.criuSocketReady();
@@ -191,7 +191,7 @@ test('post-dump: the capture failed, before the question or after it', async () 
 	await run('post-dump', dir).fails(/no space left/);
 });
 
-test('post-dump: a failure after the stream was out does not count', async () => {
+test('post-dump: a failure after the stream was delivered is ignored', async () => {
 	const dir = temporaryDirectory();
 	const server = connected(dir);
 	server.finish();
@@ -202,7 +202,7 @@ test('post-dump: a failure after the stream was out does not count', async () =>
 test('post-dump: there is no capture', async () => {
 	const dir = temporaryDirectory();
 	await run('post-dump', dir).fails(/no capture is in/, new RegExp(dir), /goes on running/);
-	// Nor does one for a restore count.
+	// A streamer for a restore does not count.
 	streamer(dir, 'serve').finish();
 	await run('post-dump', dir).fails(/no capture is in/);
 });
@@ -216,15 +216,15 @@ test('post-dump: the capture died, and left its socket', async () => {
 	await script.fails(/was ended before the stream was out/, /goes on running/);
 	assert.is(existsSync(join(dir, 'streamer-capture-control.sock')), true);
 	await run('post-dump', dir).fails(/no capture is in/);
-	// The next one takes the place.
+	// The next capture takes its place.
 	connected(dir).finish();
 	await run('post-dump', dir).succeeds();
 });
 
-test('post-dump: not within the time, so the stream must not be completed', async () => {
+test('post-dump: a timeout, after which the stream must not be completed', async () => {
 	const dir = temporaryDirectory();
 	const server = connected(dir);
-	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: SOON }).fails(
+	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: SHORT_TIMEOUT }).fails(
 		/not out within 0\.2 s/,
 		/CRIU_STREAMER_TIMEOUT/,
 		/goes on running/,
@@ -274,7 +274,7 @@ test('the longest timeout', async () => {
 	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: '2147483' }).succeeds();
 });
 
-test('a directory with a long path, and one with blanks', async () => {
+test('a directory with a long path, and one with spaces', async () => {
 	for (const name of ['x'.repeat(200), 'a b  c']) {
 		const dir = join(temporaryDirectory(), name, 'y'.repeat(60));
 		mkdirSync(dir, { recursive: true });
@@ -283,12 +283,12 @@ test('a directory with a long path, and one with blanks', async () => {
 		server.criuSocketReady();
 		await run('pre-stream', dir).succeeds();
 		await run('post-dump', dir).succeeds();
-		// Also where the folder is named by its path.
+		// Also where the directory is given by its path.
 		await new Script('post-dump', dir).succeeds();
 	}
 });
 
-test('found through links, as npm makes them, and Node beside them', async () => {
+test('started through links, as npm makes them, with Node beside them', async () => {
 	const prefix = temporaryDirectory();
 	const bin = join(prefix, 'a bin');
 	mkdirSync(bin);
@@ -335,7 +335,7 @@ test('clients that misbehave do not affect others', async () => {
 		return client;
 	};
 	const closed = (client: Socket) => until('the end', () => client.destroyed || client.readableEnded);
-	// Lengths of 4 GB and of 65 bytes, an unknown question, none, and bytes that are no message.
+	// Lengths of 4 GB and of 65 bytes, an unknown question, an empty one, and bytes that are not a message.
 	for (const bytes of [
 		[255, 255, 255, 255],
 		[65, 0, 0, 0, 10, 0],
@@ -347,7 +347,7 @@ test('clients that misbehave do not affect others', async () => {
 		client.resume();
 		await closed(client);
 	}
-	// Silent ones, and some that stop in the middle.
+	// Silent clients, and some that stop in the middle of a message.
 	for (let i = 0; i < 10; i++) await say();
 	for (let i = 0; i < 10; i++) await say(2, 0, 0);
 	(await say(2, 0, 0)).end();
@@ -356,7 +356,7 @@ test('clients that misbehave do not affect others', async () => {
 	server.finish();
 	await script.succeeds();
 	assert.is(server.givenUp.aborted, false);
-	// One that asks without end and takes no answer.
+	// A client that keeps asking and reads no answer.
 	const greedy = await say();
 	greedy.pause();
 	const question = Buffer.from([2, 0, 0, 0, 0x12, 0]);
@@ -364,7 +364,7 @@ test('clients that misbehave do not affect others', async () => {
 	for (let i = 0; i < 100 && !greedy.destroyed && !greedy.errored; i++) {
 		await new Promise((resolve) => greedy.write(flood, resolve));
 	}
-	assert.is(greedy.errored !== null || greedy.destroyed, true, 'it was cut off');
+	assert.is(greedy.errored !== null || greedy.destroyed, true, 'it was disconnected');
 	await new Script('post-dump', seen).succeeds();
 	for (const client of clients) client.destroy();
 	await until('every descriptor is closed', () => openDescriptors() <= before);
@@ -380,7 +380,10 @@ test('connections over the limit are closed', async () => {
 		clients.push(client);
 		await once(client, 'connect');
 	}
-	await until('the others are sent away', () => clients.filter(({ destroyed }) => destroyed).length >= 60);
+	await until(
+		'the others to be disconnected',
+		() => clients.filter(({ destroyed }) => destroyed).length >= 60,
+	);
 	for (const client of clients) client.destroy();
 	server.finish();
 	await run('post-dump', dir).succeeds();
@@ -403,7 +406,7 @@ test('a capture stays for the script as long as CRIU holds its connection', asyn
 	await server.close();
 	assert.equal(readdirSync(dir), []);
 
-	// After a failure nobody has to be met.
+	// After a failure the capture does not wait for CRIU.
 	const failed = connected(dir);
 	failed.fail('no space');
 	await failed.linger(new Promise(() => {}));
@@ -418,7 +421,7 @@ function isNode(pid: number): boolean {
 	}
 }
 
-/** A process that holds `dir` open as CRIU does, and whose command line is CRIU's. */
+/** A process that holds `dir` open as CRIU does, with the command line of CRIU. */
 async function pretendCriu(command: string, dir: string): Promise<{ child: ChildProcess; imageDir: string }> {
 	const directory = temporaryDirectory();
 	const loader = join(directory, 'ld-waits.so');
@@ -438,7 +441,7 @@ async function pretendCriu(command: string, dir: string): Promise<{ child: Child
 	return { child, imageDir: `/proc/${child.pid}/fd/3` };
 }
 
-/** A control server in a process of its own, which says when it is up and when it is asked. */
+/** A control server in a separate process, which reports when it listens and when it is asked. */
 async function captureProcess(dir: string): Promise<{ child: ChildProcess; output: string }> {
 	const server = fileURLToPath(new URL('../../src/control/server.ts', import.meta.url));
 	const program = `
