@@ -1,4 +1,4 @@
-// However a streamer ends, it leaves nothing behind, and what a crash leaves does not disturb the next one.
+// A streamer leaves nothing behind at any end, and the leftovers of a crash do not affect the next one.
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -47,12 +47,12 @@ for (const [signal, code] of signals) {
 		assert.equal(namesIn(work), []);
 	});
 
-	test(`${signal} ends an extract to disk, whose files are not there before they are whole`, async () => {
+	test(`${signal} ends an extract to disk, whose incomplete files have no names`, async () => {
 		const directory = temporaryDirectory();
 		const images = join(directory, 'images');
 		const { readEnd, writeEnd } = pipe();
 		const extract = new Streamer(['-W', directory, '-D', images, 'extract'], { stdin: readEnd });
-		// More than the pipe holds: when it is written, files are under way.
+		// More than the pipe holds: when it is written, files are being created.
 		const half = data(Buffer.alloc(8 << 20), 16 << 20);
 		await writeEnd.write(streamOf(...whole('first.img', 'x'.repeat(100_000)), file('second.img'), half));
 		extract.kill(signal);
@@ -104,7 +104,7 @@ test('a socket in use is refused, with the process that has it, and stays in use
 	await stream;
 });
 
-test('a replay learns that the socket is in use before it has read the stream', async () => {
+test('a replay detects that the socket is in use before it has read the stream', async () => {
 	const work = temporaryDirectory();
 	const first = new Streamer(['-W', work, 'serve'], { stdin: pipeOf(smallStream()) });
 	await appears(work, SERVE);
@@ -126,7 +126,7 @@ test('of several that start at once one gets the socket', async () => {
 	assert.equal(ended.sort(), ['exit code 0', 'exit code 1', 'exit code 1', 'exit code 1']);
 });
 
-test('a file that is no socket is not touched', async () => {
+test('a file that is not a socket is left alone', async () => {
 	const work = temporaryDirectory();
 	writeFileSync(join(work, CAPTURE), 'precious');
 	const { process } = startCapture({ work });

@@ -1,4 +1,4 @@
-// The folder of the sockets is made, checked before anything else, and the only one that is touched.
+// The directory of the sockets is created if needed, is checked first, and is the only one that is used.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import { appears, CAPTURE, smallStream } from './service.js';
 const test = suite('work dir');
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
-test('is made, for its owner only, and so is the socket', async () => {
+test('is created for its owner only, and so is the socket', async () => {
 	const work = join(temporaryDirectory(), 'a', 'b');
 	const capture = new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd });
 	await appears(work, CAPTURE);
@@ -37,7 +37,7 @@ test('may have a path that is too long for a socket address', async () => {
 	assert.equal(namesIn(work), []);
 });
 
-test('is refused by name where it is a file, or below one', async () => {
+test('is refused, naming it, where it is a file, or below one', async () => {
 	const path = join(temporaryDirectory(), 'file');
 	writeFileSync(path, '');
 	for (const work of [path, join(path, 'below')]) {
@@ -49,7 +49,7 @@ test('is refused by name where it is a file, or below one', async () => {
 	}
 });
 
-test('is refused by name where no folder can be', async () => {
+test('is refused, naming it, where no directory can be created', async () => {
 	const said = await new Streamer(['-W', '/proc/nowhere/work', 'capture'], { stdout: pipe().writeEnd }).ends(
 		1,
 	);
@@ -59,11 +59,11 @@ test('is refused by name where no folder can be', async () => {
 	);
 });
 
-test('is refused by name where nothing can be made in it', () => {
+test('is refused, naming it, where no file can be created in it', () => {
 	const work = temporaryDirectory();
 	chmodSync(work, 0o555);
 	const module = fileURLToPath(new URL('../../src/options/directories.ts', import.meta.url));
-	// Root may write everywhere, so the check runs as somebody else: only after loading, which may need root.
+	// Root may write everywhere, so the check runs as another user, but only after loading, which may need root.
 	const code = `import { checkDirectory } from ${JSON.stringify(module)};
 		if (process.getuid() === 0) process.setuid(65534);
 		try { checkDirectory(${JSON.stringify(work)}, { what: 'the work dir', option: '--work-dir' }); } catch (error) { process.stdout.write(error.message); }`;
@@ -100,7 +100,7 @@ for (const command of ['capture', 'serve']) {
 			lines.some((line) => line.includes(`mkdir("${work}"`)),
 			'the trace shows no calls',
 		);
-		// The command line itself comes by execve.
+		// The command line itself appears in execve.
 		const touching = lines.filter((line) => line.includes('the-images') && !/ execve\(/.test(line));
 		assert.equal(touching, []);
 		assert.not(existsSync(images));
