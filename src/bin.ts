@@ -1,5 +1,5 @@
 #!/usr/bin/env node
 import { main } from './cli/main.js';
 
-// What a failed run was waiting for may never come: the process ends with its work.
+// A failed run may leave waits that never end, so the process exits explicitly.
 process.exit(await main(process.argv.slice(2)));

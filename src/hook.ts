@@ -1,9 +1,9 @@
 /**
- * The action script for `criu dump` and `criu restore`: CRIU starts scripts/criu-streamer-hook, which starts this for the two
- * actions that are used. CRIU connects to a streamer only once it is ready (pre-stream), and ends the application only once
- * the stream is out (post-dump): if this fails, CRIU lets the application live.
+ * The action script for `criu dump` and `criu restore`: CRIU starts scripts/criu-streamer-hook, which starts this for the
+ * two actions that are used. It makes CRIU connect only once the streamer is ready (pre-stream), and end the application
+ * only once the stream is delivered (post-dump): if this fails, CRIU lets the application live.
  *
- * The application is frozen meanwhile, so nothing is loaded that this does not need.
+ * The application is frozen meanwhile, so only required modules are loaded.
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,15 +19,15 @@ import { PROGRAM } from './runtime/version.js';
 const DEFAULT_SECONDS = 600;
 /** Timers count whole milliseconds. */
 const MIN_SECONDS = 0.001;
-/** Between two looks for a streamer that starts. */
-const LOOK_MILLIS = 20;
-/** Between two checks that CRIU still runs. */
+/** Interval of the attempts to reach a streamer that is starting. */
+const RETRY_MILLIS = 20;
+/** Interval of the checks that CRIU still runs. */
 const CRIU_MILLIS = 1000;
 
 /** The options for what a streamer that serves another CRIU recommends in its answer, which names none. */
 const REFUSAL_OPTIONS: Record<Role, string> = { capture: '--work-dir', serve: '--work-dir, --criu-clients' };
 
-/** The effect of any failure at post-dump. */
+/** The effect of any failure at post-dump, appended to its message. */
 const EFFECT = '; the application goes on running';
 
 async function main(): Promise<void> {
@@ -38,14 +38,14 @@ async function main(): Promise<void> {
 	const seconds = timeout(process.env.CRIU_STREAMER_TIMEOUT);
 	const name = enter(imageDir);
 
-	const enough = new AbortController();
-	const timer = setTimeout(() => enough.abort(new Error(`within ${seconds} s`)), seconds * 1000);
+	const cancel = new AbortController();
+	const timer = setTimeout(() => cancel.abort(new Error(`within ${seconds} s`)), seconds * 1000);
 	// The directory is a descriptor of CRIU's in /proc: it disappears when CRIU ends.
 	const watch = setInterval(() => {
-		if (!existsSync(imageDir)) enough.abort(new Error('before CRIU was gone'));
+		if (!existsSync(imageDir)) cancel.abort(new Error('before CRIU was gone'));
 	}, CRIU_MILLIS);
 	try {
-		await (action === 'pre-stream' ? untilReady(name, imageDir, enough) : untilFinished(name, enough));
+		await (action === 'pre-stream' ? untilReady(name, imageDir, cancel) : untilFinished(name, cancel));
 	} finally {
 		clearTimeout(timer);
 		clearInterval(watch);
@@ -74,15 +74,15 @@ function timeout(text: string | undefined): number {
 	return seconds;
 }
 
-/** Waits for a streamer, whichever of it and CRIU was started first. */
-async function untilReady(dir: string, imageDir: string, enough: AbortController): Promise<void> {
+/** Waits for a streamer, which may be started before or after CRIU. */
+async function untilReady(dir: string, imageDir: string, cancel: AbortController): Promise<void> {
 	const roles = rolesFor(imageDir);
-	while (!enough.signal.aborted) {
+	while (!cancel.signal.aborted) {
 		let refusal: Error | undefined;
 		for (const role of roles) {
-			const reply = await ask(controlSocketName(role), { ready: {} }, enough.signal);
+			const reply = await ask(controlSocketName(role), { ready: {} }, cancel.signal);
 			if (reply.kind === 'done') return;
-			if (enough.signal.aborted) break;
+			if (cancel.signal.aborted) break;
 			if (reply.kind === 'inaccessible') throw unreachable(role, dir, reply.errno);
 			if (reply.kind === 'refused')
 				refusal ??= new Error(`${named(role)} in ${dir}: ${reply.reason} (${REFUSAL_OPTIONS[role]})`);
@@ -91,16 +91,19 @@ async function untilReady(dir: string, imageDir: string, enough: AbortController
 				throw new Error(`${named(role)} in ${dir} ended before its socket was ready`);
 		}
 		if (refusal) throw refusal;
-		await delay(LOOK_MILLIS);
+		await delay(RETRY_MILLIS);
 	}
-	const who = roles.map(named).join(' or ');
+	const streamers = roles.map(named).join(' or ');
 	throw new Error(
-		`${who} was not ready in ${dir} ${describeError(enough.signal.reason)}: start it with --work-dir ${dir}, ` +
+		`${streamers} was not ready in ${dir} ${describeError(cancel.signal.reason)}: start it with --work-dir ${dir}, ` +
 			'or set CRIU_STREAMER_TIMEOUT to wait longer',
 	);
 }
 
-/** The streamers that may serve this CRIU. Over RPC its command line does not tell: the first that is ready. */
+/**
+ * The roles of the streamers that may serve this CRIU. Where its command line does not tell, as over RPC, the first one that
+ * is ready serves it.
+ */
 function rolesFor(imageDir: string): Role[] {
 	const pid = Number(/^\/proc\/(\d+)\//.exec(imageDir)?.[1] ?? 0);
 	const argv = commandLineOf(pid);
@@ -114,12 +117,12 @@ function named(role: Role): string {
 	return role === 'capture' ? `${PROGRAM} capture` : `${PROGRAM} extract (or serve)`;
 }
 
-/** Waits until the capture has every byte out, as far as it can know. Throws where the image is, or may be, lost. */
-async function untilFinished(dir: string, enough: AbortController): Promise<void> {
-	const reply = await ask(controlSocketName('capture'), { finished: {} }, enough.signal);
+/** Waits until the capture has delivered the stream, as far as it can tell. Throws where the image is, or may be, lost. */
+async function untilFinished(dir: string, cancel: AbortController): Promise<void> {
+	const reply = await ask(controlSocketName('capture'), { finished: {} }, cancel.signal);
 	if (reply.kind === 'done') return;
 	if (reply.kind === 'inaccessible') throw unreachable('capture', dir, reply.errno);
-	throw new Error(enough.signal.aborted ? tooLate(enough.signal.reason) : lost(reply, dir));
+	throw new Error(cancel.signal.aborted ? tooLate(cancel.signal.reason) : lost(reply, dir));
 }
 
 function unreachable(role: Role, dir: string, errno: number): Error {

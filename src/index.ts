@@ -1,7 +1,7 @@
 /**
- * What a program imports: a capture, an extract and a replay, as the commands of the same names do them.
+ * The interface for programs: capture, extract and serve, with the same function as the commands of these names.
  *
- * An import loads this file alone. The rest, with libc and the poll set, is loaded by the first call. Nothing here installs
+ * An import loads only this file. The rest, with libc and the poll set, is loaded by the first call. Nothing here installs
  * handlers of signals or errors, writes to stderr or stdout, or ends the process.
  */
 import type { CaptureOptions, ExtractOptions, ServeOptions, Summary } from './api/types.js';
@@ -11,9 +11,9 @@ export { type ErrorCode, StreamError } from './runtime/stream-error.js';
 
 /**
  * Takes the images of one dump from `criu dump --stream`, and writes them as a stream. Resolves when the stream is delivered
- * (the other side has taken every byte, or has said that it has the whole image), and CRIU has closed its socket where its
- * action script may still ask. Until then the action script keeps CRIU from ending the application.
- * @throws {StreamError} where anything failed; the stream then has no end, so that its reader fails too
+ * (the other side has taken every byte, or has confirmed the whole image), and CRIU has closed its socket where its action
+ * script may still ask. Until then the action script keeps CRIU from ending the application.
+ * @throws {StreamError} where anything failed; the stream then has no end marker, so that its reader fails too
  */
 export async function capture(options: CaptureOptions): Promise<Summary> {
 	return (await import('./api/calls.js')).capture(options);
@@ -21,7 +21,7 @@ export async function capture(options: CaptureOptions): Promise<Summary> {
 
 /**
  * Reads a stream, and writes its files for a plain `criu restore`. Resolves when they are on the disk.
- * @throws {StreamError} where anything failed; no file has its name then
+ * @throws {StreamError} where anything failed; then no file has got its name
  */
 export async function extract(options: ExtractOptions): Promise<Summary> {
 	return (await import('./api/calls.js')).extract(options);

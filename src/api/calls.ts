@@ -1,4 +1,6 @@
-/** The calls of index.ts. This module loads libc and all that a command needs: it is imported when the first call is made. */
+/**
+ * The calls of index.ts. This module loads libc and everything that a command needs, so it is imported by the first call.
+ */
 import { captureImage } from '../commands/capture.js';
 import { extractFiles } from '../commands/extract.js';
 import { replayImage } from '../commands/restore.js';
@@ -42,7 +44,7 @@ async function call(
 			return await work(options, session, progressOf(given));
 		});
 	} catch (error) {
-		// What else failed then is a consequence.
+		// Any other error is a consequence of the abort.
 		given?.signal?.throwIfAborted();
 		throw asStreamError(error);
 	}
@@ -50,7 +52,7 @@ async function call(
 
 /** `error` and its causes in one message, about fields instead of options. */
 function asStreamError(error: unknown): StreamError {
-	// One about the options names those of the command line, which a cause would do once more.
+	// A UsageError names the command line's options, and so would be its message as a cause.
 	const options = error instanceof UsageError ? {} : { cause: error };
 	return new StreamError(codeOf(error), describe(error), options);
 }

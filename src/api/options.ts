@@ -1,6 +1,6 @@
 /**
- * From the object that a program gives to the options of a command. It becomes the words that a command line would have, so
- * that both are read and checked by the same code; what that says of an option is said of the field here.
+ * Converts the object that a program gives to the options of a command. The fields become the words of a command line, so
+ * that both are parsed and checked by the same code; errors about an option are reworded to name the field.
  */
 import { type Command, definitions, type OptionName } from '../options/definitions.js';
 import { describeWithHint } from '../options/hints.js';
@@ -37,7 +37,7 @@ function pairs(option: string, value: unknown): Words | undefined {
 	);
 }
 
-/** The options that a program can give, by their names on the command line. The others are about a process of its own. */
+/** The options that a program can give, by their names on the command line. The others are only for a separate process. */
 const readers: Record<string, (option: string, value: unknown) => Words | undefined> = {
 	'work-dir': text,
 	'images-dir': text,
@@ -62,13 +62,13 @@ const readers: Record<string, (option: string, value: unknown) => Words | undefi
 	'criu-fd': text,
 };
 
-/** By the name of the field. */
+/** The options by the name of the field. */
 const options = new Map(Object.keys(readers).map((option) => [fieldOf(option), option]));
 
-/** Fields that are no options: they are for the call itself. */
+/** Fields that are not options of the command but of the call. */
 const CALL = new Set(['log', 'signal', 'onProgress']);
 
-/** The options of `command`. Throws {@link UsageError} about fields that are unknown, missing or cannot be read. */
+/** The options of `command`. Throws {@link UsageError} about fields that are unknown, missing or invalid. */
 export function optionsOf(command: Command, given: object): Options {
 	if (typeof given !== 'object' || given === null) throw new UsageError('options are needed, as an object');
 	const raw: Record<string, unknown> = {};
@@ -85,14 +85,14 @@ export function optionsOf(command: Command, given: object): Options {
 	return { ...readOptions(command, raw), progressFd: undefined };
 }
 
-/** The words for `error` and its causes, for a program. */
+/** The message of `error` and its causes, for a program. */
 export function describe(error: unknown): string {
 	return error instanceof UsageError
 		? withFieldNames(describeError(error))
 		: describeWithHint(error, fieldOf);
 }
 
-/** What options/ says of an option of the command line is said of the field here. CRIU's own options stay. */
+/** `message` with the names of fields in place of those of the command line's options. CRIU's own options stay. */
 function withFieldNames(message: string): string {
 	return message.replace(/--([a-z]+(?:-[a-z]+)*)/g, (words, name) =>
 		isOption(name) ? fieldOf(name) : words,

@@ -1,4 +1,4 @@
-/** A command within a program that imports this package: its log, its signal, and no process of its own. */
+/** A command within a program that imports this package: its log and its signal, without effects on the process. */
 
 import type { CriuSocket } from '../criu/socket.js';
 import { openCriuSocket } from '../daemon/criu-socket.js';
@@ -13,7 +13,7 @@ import { GivenFds } from './given-fds.js';
 import { describe } from './options.js';
 import type { Common, Logger, ProgressEvent } from './types.js';
 
-/** Begins the command of `options`; `socketName` is that of its socket for CRIU in the work dir. */
+/** Starts the command of `options`; `socketName` is the name of its socket for CRIU in the work dir. */
 export async function openSession(
 	options: Options,
 	socketName: string | undefined,
@@ -31,7 +31,12 @@ export async function openSession(
 			given.streamTaken();
 			return way;
 		},
-		log: { error: to(log, 'error'), warn: to(log, 'warn'), info: to(log, 'info'), debug: to(log, 'debug') },
+		log: {
+			error: logTo(log, 'error'),
+			warn: logTo(log, 'warn'),
+			info: logTo(log, 'info'),
+			debug: logTo(log, 'debug'),
+		},
 		...(signal && { signal }),
 		describe,
 		openCriuSocket(onCriu) {
@@ -46,7 +51,7 @@ export async function openSession(
 			return socket;
 		},
 		async ready() {
-			if (!isReady) tell(onProgress, 'ready');
+			if (!isReady) notify(onProgress, 'ready');
 			isReady = true;
 		},
 		async close() {
@@ -56,7 +61,7 @@ export async function openSession(
 	};
 }
 
-/** Whatever is found, nothing has been made yet: so it is the options that do not fit, unless a socket is in use. */
+/** Nothing has been created before this, so every error here is a usage error, unless a socket is in use. */
 async function begin(
 	options: Options,
 	socketName: string | undefined,
@@ -72,21 +77,21 @@ async function begin(
 	}
 }
 
-/** The events that a program hears of. */
+/** The events that a program is notified of. */
 export function progressOf({ onProgress }: Common): ProgressEvents {
 	return {
-		socketInit: () => tell(onProgress, 'socket-init'),
-		checkpointStart: () => tell(onProgress, 'checkpoint-start'),
+		socketInit: () => notify(onProgress, 'socket-init'),
+		checkpointStart: () => notify(onProgress, 'checkpoint-start'),
 		transferred() {},
 	};
 }
 
-function to(log: Logger, level: keyof Logger): (message: string) => void {
-	return (message) => tell((text: string) => log[level]?.(text), message);
+function logTo(log: Logger, level: keyof Logger): (message: string) => void {
+	return (message) => notify((text: string) => log[level]?.(text), message);
 }
 
-/** A program that only watches must not end a dump by an error of its own. */
-function tell<T extends string | ProgressEvent>(listener: ((what: T) => void) | undefined, what: T): void {
+/** An error of a listener must not end a dump, so it is ignored. */
+function notify<T extends string | ProgressEvent>(listener: ((what: T) => void) | undefined, what: T): void {
 	try {
 		listener?.(what);
 	} catch {}

@@ -1,4 +1,4 @@
-/** The command line: yargs reads it, and the module of the command does the rest. */
+/** The command line: parsed by yargs, and run by the module of the command. */
 import yargs from 'yargs';
 import { type Command, definitions } from '../options/definitions.js';
 import { describeWithHint } from '../options/hints.js';
@@ -19,7 +19,7 @@ export async function main(args: string[]): Promise<number> {
 		const options = parse(args);
 		if (!options) return 0;
 		const { run } = await load(options);
-		await endInOrder();
+		await cleanUpAtExit();
 		await run(options);
 		return 0;
 	} catch (error) {
@@ -33,7 +33,7 @@ export async function main(args: string[]): Promise<number> {
 	}
 }
 
-/** Node says that too many files are open, and neither how many may be nor how to get more. */
+/** Node's error for too many open files names neither the limit nor how to raise it. */
 function tooManyFiles(error: unknown): boolean {
 	if (!(error instanceof Error)) return false;
 	return (error as NodeJS.ErrnoException).code === 'EMFILE' || tooManyFiles(error.cause);
@@ -44,15 +44,15 @@ async function limitHint(): Promise<string> {
 	return fileLimitHint();
 }
 
-/** Only what the command needs: the application waits while modules load. */
+/** Loads only the modules that the command needs: the application may be frozen while modules load. */
 async function load(options: Options): Promise<{ run(options: Options): Promise<void> }> {
 	if (options.command === 'capture') return await import('../commands/capture.js');
 	if (writesFiles(options)) return await import('../commands/extract.js');
 	return await import('../commands/restore.js');
 }
 
-/** Signals and unexpected errors end this process in order from here on. */
-async function endInOrder(): Promise<void> {
+/** From here on signals and unexpected errors end this process after its clean-up. */
+async function cleanUpAtExit(): Promise<void> {
 	const { installExitHandlers } = await import('../runtime/cleanup.js');
 	const { sayLine } = await import('../report/log.js');
 	installExitHandlers(sayLine);
@@ -65,7 +65,7 @@ function parse(args: string[]): Options | undefined {
 		.usage('$0 <command> [options]')
 		.exitProcess(false)
 		.version(version);
-	// yargs lays its help out at every start, which takes as long as all the rest: it gets the texts only for --help.
+	// yargs formats its help at every start, which takes as long as all the rest: it gets the texts only for --help.
 	const helps = args.includes('--help');
 	for (const [name, { only: _, describe, group, ...definition }] of Object.entries(definitions)) {
 		const shown = helps ? { describe, group } : { hidden: true };
@@ -98,7 +98,7 @@ function parse(args: string[]): Options | undefined {
 		.fail((message, error) => {
 			throw error instanceof UsageError ? error : new UsageError(message ?? describeError(error));
 		})
-		.parseSync(spellLevels(args), {}, (_error, _argv, output) => {
+		.parseSync(expandVerbosity(args), {}, (_error, _argv, output) => {
 			if (!output) return;
 			printed = true;
 			process.stdout.write(`${output}\n`);
@@ -108,8 +108,8 @@ function parse(args: string[]): Options | undefined {
 	return readOptions(chosen, parsed as Record<string, unknown>);
 }
 
-/** CRIU's way of saying how much to tell, -v4 or -vv, which yargs has no name for. */
-function spellLevels(args: string[]): string[] {
+/** CRIU's notation of the verbosity, -v4 or -vv, which yargs cannot parse. */
+function expandVerbosity(args: string[]): string[] {
 	return args.map((arg) => {
 		if (/^-v\d+$/.test(arg)) return `--verbosity=${arg.slice(2)}`;
 		return /^-v+$/.test(arg) ? `--verbosity=${Math.min(4, 1 + arg.length)}` : arg;

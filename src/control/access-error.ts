@@ -14,7 +14,7 @@ function userOf(uid: number): string {
 	return entry ? `${entry.split(':')[0]} (uid ${uid})` : `uid ${uid}`;
 }
 
-/** An error that says why `what`, at `path`, cannot be used (`errno`), which user owns it, and the cure. */
+/** An error with the reason (`errno`) why `what`, at `path`, cannot be used, the user that owns it, and the cure. */
 export function accessError(what: string, path: string, errno: number): Error {
 	const [code, text] = getSystemErrorMap().get(-Math.abs(errno)) ?? [`error ${errno}`, 'it failed'];
 	let owner = '';

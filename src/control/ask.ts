@@ -5,11 +5,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Deframer, frame } from '../net/frame.js';
 import { control } from '../proto/messages.js';
 
-/** Longer than any reason that a streamer gives. */
+/** Larger than any answer that a streamer sends. */
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** For the answer to a question that was withdrawn. */
+/** Time limit for the answer to a question that was withdrawn. */
 const FINAL_ANSWER_MILLIS = 2000;
-/** Between two tries while the streamer's queue of connections is full. */
+/** Pause between two attempts while the streamer's queue of connections is full. */
 const BUSY_MILLIS = 20;
 
 export type Reply =
@@ -27,23 +27,23 @@ export type Reply =
 const { EAGAIN, ECONNREFUSED, ENOENT } = constants.errno;
 
 /**
- * Asks the streamer that listens at `path` (at most 107 bytes). When `enough` aborts, the question is withdrawn: a streamer
+ * Asks the streamer that listens at `path` (at most 107 bytes). When `cancel` aborts, the question is withdrawn: a streamer
  * that had not answered by then learns that the script gives up, and the reply is its final answer.
  */
 export async function ask(
 	path: string,
 	question: control.Question.$Properties,
-	enough: AbortSignal,
+	cancel: AbortSignal,
 ): Promise<Reply> {
 	for (;;) {
-		const reply = await askOnce(path, question, enough);
+		const reply = await askOnce(path, question, cancel);
 		if (reply.kind !== 'inaccessible' || reply.errno !== EAGAIN) return reply;
-		if (enough.aborted) return { kind: 'lost' };
+		if (cancel.aborted) return { kind: 'lost' };
 		await delay(BUSY_MILLIS);
 	}
 }
 
-function askOnce(path: string, question: control.Question.$Properties, enough: AbortSignal): Promise<Reply> {
+function askOnce(path: string, question: control.Question.$Properties, cancel: AbortSignal): Promise<Reply> {
 	return new Promise((resolve) => {
 		const messages = new Deframer(path, MAX_ANSWER_BYTES);
 		const socket = connect({ path, allowHalfOpen: true });
@@ -55,7 +55,7 @@ function askOnce(path: string, question: control.Question.$Properties, enough: A
 		};
 		const settle = (reply: Reply) => {
 			clearTimeout(timer);
-			enough.removeEventListener('abort', withdraw);
+			cancel.removeEventListener('abort', withdraw);
 			socket.destroy();
 			resolve(reply);
 		};
@@ -75,8 +75,8 @@ function askOnce(path: string, question: control.Question.$Properties, enough: A
 		socket.on('error', (error) => settle(connected ? { kind: 'lost' } : connectionFailure(error)));
 		socket.on('end', () => settle({ kind: 'lost' }));
 		socket.on('close', () => settle({ kind: 'lost' }));
-		if (enough.aborted) withdraw();
-		else enough.addEventListener('abort', withdraw, { once: true });
+		if (cancel.aborted) withdraw();
+		else cancel.addEventListener('abort', withdraw, { once: true });
 	});
 }
 

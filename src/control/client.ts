@@ -47,7 +47,7 @@ export class Client {
 			if (this.#waiting.size === 0) socket.destroy();
 		});
 		socket.on('data', (bytes) => {
-			// A client that does not read its answers gets no more of them.
+			// A client that does not read its answers is disconnected.
 			if (socket.writableNeedDrain) return socket.destroy();
 			try {
 				messages.push(bytes as Buffer);

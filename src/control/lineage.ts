@@ -16,7 +16,7 @@ export interface Process {
 /** A process, its parent, and so on. Empty where /proc does not show it. */
 export type Lineage = readonly Process[];
 
-/** A bound, since /proc changes while it is read; no machine has as many generations. */
+/** A limit, since /proc changes while it is read; far more than the ancestors of any process. */
 const MAX_GENERATIONS = 256;
 /** A command line in a message: enough to recognise it. */
 const MAX_NAME = 120;

@@ -1,10 +1,10 @@
 /**
- * What the action script of a dump or a restore can ask the streamer: is the socket for CRIU there, and is every byte out?
- * (proto/control.proto). The answers are decided elsewhere; a client may ask before or after that, and waits.
+ * The questions of the action script of a dump or a restore: does the socket for CRIU exist, and is the whole stream
+ * delivered? (proto/control.proto). The answers are set by other modules; a client may ask before that, and waits.
  *
- * An answer is about one CRIU, and only its own scripts get it (slots.ts): "every byte is out", told to the script of another
- * dump, would end an application whose image is nowhere. So connections are accepted here, where the kernel says which
- * process made them; Node's net does the rest.
+ * An answer is about one CRIU, and only its own scripts get it (slots.ts): "the stream is delivered" as an answer to the
+ * script of another dump would end an application whose image is lost. So connections are accepted here, where the kernel
+ * tells which process made them; the rest uses Node's net.
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -26,25 +26,25 @@ const DRAIN_MILLIS = 1000;
 /** After a failure a script that comes later still fails, with a less specific error. */
 const FAILED_LINGER_MILLIS = 2000;
 
-/** Answers action scripts, on a socket in the work dir, from its making until {@link ControlServer.close}. */
+/** Answers action scripts, on a socket in the work dir, from the constructor until {@link ControlServer.close}. */
 export class ControlServer {
-	/** Of the socket. */
+	/** The path of the socket. */
 	readonly path: string;
 	readonly #fd: number;
 	readonly #endAccepting: () => void;
 	readonly #slots: Slots;
 	readonly #clients = new Set<Client>();
-	/** Scripts that asked for the end of the stream, and left, before a CRIU was connected. */
-	readonly #left = new Set<Lineage>();
+	/** Scripts that asked for the end of the stream, and disconnected, before a CRIU was connected. */
+	readonly #departed = new Set<Lineage>();
 	readonly #answers = new Map<Subject, control.Answer.$Properties>();
 	readonly #givenUp = new AbortController();
-	#tellFinishedAsked!: () => void;
+	#resolveFinishedAsked!: () => void;
 	#failed = false;
 	#closed = false;
 
-	/** Resolves when a script of the CRIU that is connected asks whether the stream is out: CRIU has written everything. */
+	/** Resolves when a script of the connected CRIU asks whether the stream is delivered: CRIU has then written everything. */
 	readonly finishedAsked = new Promise<void>((resolve) => {
-		this.#tellFinishedAsked = resolve;
+		this.#resolveFinishedAsked = resolve;
 	});
 
 	/** `criuClients` CRIUs are served. */
@@ -57,8 +57,9 @@ export class ControlServer {
 	}
 
 	/**
-	 * Aborted, with an error as its reason, when a script that waits for the end of the stream leaves: it failed, so CRIU lets
-	 * the application run on, and pages that are still on their way as references change. The stream must not be completed.
+	 * Aborted, with an error as its reason, when a script that waits for the end of the stream disconnects: it failed, so CRIU
+	 * lets the application run on, which changes pages that are still in transit as references. The stream must not be
+	 * completed.
 	 */
 	get givenUp(): AbortSignal {
 		return this.#givenUp.signal;
@@ -78,18 +79,18 @@ export class ControlServer {
 	connected(pid: number): void {
 		this.#slots.connect(pid);
 		for (const client of this.#clients) this.#answerFinished(client);
-		for (const line of this.#left) if (this.#slots.serves(line)) this.#giveUp();
-		this.#left.clear();
+		for (const line of this.#departed) if (this.#slots.serves(line)) this.#giveUp();
+		this.#departed.clear();
 	}
 
-	/** CRIU can connect: scripts that wait for that go on. */
+	/** CRIU can connect: scripts that wait for that are answered. */
 	criuSocketReady(): void {
 		this.#publish('ready', { done: {} });
 	}
 
 	/**
-	 * Every byte is out (and, where it can be known, received): scripts let CRIU end the application. Throws where a script
-	 * has {@link givenUp} before: then the application runs on.
+	 * The stream is delivered (written, and where that can be known, received): scripts let CRIU end the application. Throws
+	 * where a script has {@link givenUp} before: then the application runs on.
 	 */
 	finish(): void {
 		this.givenUp.throwIfAborted();
@@ -105,8 +106,8 @@ export class ControlServer {
 	}
 
 	/**
-	 * Resolves when no script can send a question any more. The script of a dump runs while CRIU holds its image socket open, and may
-	 * come long after the image was complete: so the streamer, with all its shards closed, stays until `criuClosed`
+	 * Resolves when no script can send a question any more. The script of a dump runs while CRIU holds its image socket open,
+	 * and may ask long after the image was complete: so the streamer, with all its shards closed, stays until `criuClosed`
 	 * resolves (CRIU closed its connection, or none was ever made). A stream that failed waits two seconds at most.
 	 */
 	async linger(criuClosed: Promise<unknown>): Promise<void> {
@@ -158,18 +159,18 @@ export class ControlServer {
 	#answerFinished(client: Client): void {
 		if (!client.waitsFor('finished')) return;
 		if (this.#slots.serves(client.line)) {
-			this.#tellFinishedAsked();
+			this.#resolveFinishedAsked();
 			this.#answer(client, 'finished');
 		} else if (this.#slots.inUse) client.answer('finished', { refused: { reason: this.#slots.refusal() } });
-		// A small dump may be whole before its connection is accepted: until a CRIU is connected its script waits.
+		// A small dump may be complete before its connection is accepted: until a CRIU is connected its script waits.
 		else if (this.#failed) this.#answer(client, 'finished');
 	}
 
-	/** A script disconnects without its answer, which matters only if it waited for the end of the stream. */
-	#leave(client: Client): void {
+	/** Handles the disconnection of a script before its answer, which matters only if it waited for the end of the stream. */
+	#handleLeave(client: Client): void {
 		if (!client.waitsFor('finished')) return;
 		if (this.#slots.serves(client.line)) this.#giveUp();
-		else if (this.#left.size < MAX_CLIENTS) this.#left.add(client.line);
+		else if (this.#departed.size < MAX_CLIENTS) this.#departed.add(client.line);
 	}
 
 	#giveUp(): void {
@@ -186,7 +187,7 @@ export class ControlServer {
 		const client = new Client(fd, lineageOf(peerOf(fd).pid), {
 			question: (client, subject) =>
 				subject === 'finished' ? this.#answerFinished(client) : this.#answerReady(client),
-			leave: (client) => this.#leave(client),
+			leave: (client) => this.#handleLeave(client),
 			close: (client) => this.#clients.delete(client),
 		});
 		this.#clients.add(client);

@@ -21,12 +21,12 @@ import type { Role } from './paths.js';
 
 interface Slot {
 	criu: Process;
-	/** Its name for messages: when it is needed the process may be gone. */
+	/** Its name for messages, read early: the process may have ended when it is needed. */
 	name: string;
-	/** Of the script that claimed it. */
+	/** The lineage of the script that claimed it. */
 	line: Lineage;
 	connected: boolean;
-	/** A script of it has asked at pre-stream. */
+	/** A script of this CRIU has asked at pre-stream. */
 	script: boolean;
 }
 
@@ -39,11 +39,11 @@ export class Slots {
 		readonly count: number,
 	) {}
 
-	/** The script with `line` wants its CRIU to be served. Returns why not, in words, where it is not. */
+	/** Claims a slot for the CRIU of the script with `line`. Returns undefined, or the reason for the refusal. */
 	claim(line: Lineage): string | undefined {
 		const own = this.#slots.find(({ criu }) => descendsFrom(line, criu));
 		if (own) own.script = true;
-		else if (this.#hasRoom((slot) => !slot.connected && !isAlive(slot.criu))) {
+		else if (this.#makeRoom((slot) => !slot.connected && !isAlive(slot.criu))) {
 			const criu = criuOf(line);
 			this.#slots.push({ criu, name: nameOf(criu), line, connected: false, script: true });
 		} else return this.refusal();
@@ -56,18 +56,18 @@ export class Slots {
 		const claimed = this.#slots.find(
 			(slot) => !slot.connected && (isSame(slot.criu, criu) || descendsFrom(slot.line, criu)),
 		);
-		if (!claimed) this.#hasRoom((slot) => !slot.connected);
+		if (!claimed) this.#makeRoom((slot) => !slot.connected);
 		const slot = claimed ?? { criu, name: '', line: [], connected: true, script: false };
 		if (!claimed) this.#slots.push(slot);
 		Object.assign(slot, { criu, name: nameOf(criu), connected: true });
 	}
 
-	/** Whether any CRIU is connected, or was. */
+	/** Whether any CRIU is or was connected. */
 	get inUse(): boolean {
 		return this.#slots.some(({ connected }) => connected);
 	}
 
-	/** Whether the script with `line` is one of a CRIU that is connected, or was. */
+	/** Whether the script with `line` belongs to a CRIU that is or was connected. */
 	serves(line: Lineage): boolean {
 		return this.#slots.some(({ connected, criu }) => connected && descendsFrom(line, criu));
 	}
@@ -77,20 +77,20 @@ export class Slots {
 		return this.#slots.some(({ connected, script, criu }) => connected && script && criu.pid === pid);
 	}
 
-	/** Why a CRIU is not served: who is, or is waited for, and what to do. */
+	/** Why a CRIU is not served: which process is served or awaited instead, and the cure. */
 	refusal(): string {
 		const first = this.#slots.find(({ connected }) => connected) ?? this.#slots[0]!;
 		const others = this.#slots.length - 1;
 		const verb = first.connected ? 'serves' : 'waits for';
-		const whom = `${first.name}${others ? ` and ${others} more` : ''}`;
+		const served = `${first.name}${others ? ` and ${others} more` : ''}`;
 		return this.role === 'capture'
-			? `this capture ${verb} the dump of ${whom}: start another capture with another work directory`
-			: `this streamer ${verb} the restore of ${whom}: start another with another work directory, ` +
+			? `this capture ${verb} the dump of ${served}: start another capture with another work directory`
+			: `this streamer ${verb} the restore of ${served}: start another with another work directory, ` +
 					'or let one serve more CRIUs';
 	}
 
-	/** Whether there is a free slot; the first that is `dispensable` is given up for it. */
-	#hasRoom(dispensable: (slot: Slot) => boolean): boolean {
+	/** Whether there is a free slot; the first that is `dispensable` is removed for it. */
+	#makeRoom(dispensable: (slot: Slot) => boolean): boolean {
 		if (this.#slots.length < this.count) return true;
 		const at = this.#slots.findIndex(dispensable);
 		if (at >= 0) this.#slots.splice(at, 1);

@@ -1,4 +1,4 @@
-/** The command line of a running CRIU, from which a streamer and its action script tell what CRIU is about to do. */
+/** The command line of a running CRIU: a streamer and its action script read from it which command CRIU runs. */
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 
@@ -17,7 +17,9 @@ const commands = [
 	'show',
 ];
 
-/** The arguments of process `pid`, its name first; none where it is gone, a zombie, or not ours to read. */
+/**
+ * The arguments of process `pid`, its name first; none where it has ended, is a zombie, or may not be read by this process.
+ */
 export function commandLineOf(pid: number): string[] {
 	try {
 		return splitNuls(readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
@@ -26,14 +28,14 @@ export function commandLineOf(pid: number): string[] {
 	}
 }
 
-/** Splits what /proc shows of arguments and environments: each ends with a NUL. */
+/** Splits the arguments or the environment of a process as /proc shows them: each entry ends with a NUL. */
 export function splitNuls(text: string): string[] {
 	return text.replace(/\0+$/, '').split('\0');
 }
 
 /**
- * The first process of the tree that a CRIU with the command line `argv` dumps (-t, --tree; over RPC its title has it as well);
- * undefined where it does not say.
+ * The first process of the tree that a CRIU with the command line `argv` dumps (-t, --tree; over RPC its title has it as
+ * well); undefined where there is no such option.
  */
 export function treeOf(argv: string[]): number | undefined {
 	const words = argv.flatMap((word) => word.split(' '));
@@ -42,7 +44,10 @@ export function treeOf(argv: string[]): number | undefined {
 	return Number(joined ?? (at < 0 ? undefined : words[at + 1])) || undefined;
 }
 
-/** What follows the name of CRIU in `argv`; undefined where it is not CRIU's. It may have been started through ld.so. */
+/**
+ * The arguments after the name of CRIU in `argv`; undefined where it is not a command line of CRIU, which may be started
+ * through ld.so.
+ */
 export function criuArguments(argv: string[]): string[] | undefined {
 	const isCriu = (word: string) => /^criu([-._\d]|$)/.test(basename(word));
 	const loader = /^ld(-|\.so|64)/.test(basename(argv[0] ?? ''));

@@ -1,8 +1,8 @@
 /**
  * CRIU's side of the image socket, on a dump and on a restore: requests by name, and pipes handed over for them.
  *
- * The other side is trusted with nothing: a message has a bound and must be whole within a time, a descriptor must come
- * exactly where it belongs, alone, and be a pipe. Whatever else came is closed.
+ * The peer is not trusted: a message has a maximum size and must be whole within a time limit; a descriptor must come alone,
+ * with the byte after a request, and be a pipe. Any other descriptor is closed.
  */
 import { fcntl, write } from '../libc/calls.js';
 import { F_SETFL, O_NONBLOCK } from '../libc/constants.js';
@@ -17,16 +17,16 @@ import { StallDetector } from '../runtime/stall.js';
 import { checkImageName, quoteName } from '../stream/image-name.js';
 import { MAX_MESSAGE_BYTES } from '../stream/limits.js';
 
-/** For a message that has begun, or the pipe after it, to be whole: CRIU sends them at once. */
+/** Time limit for a message that has begun, or for the pipe after it: CRIU sends them at once. */
 const HALF_MESSAGE_MILLIS = 30_000;
 
 export class CriuConnection {
 	readonly #receiver = new Receiver(PREFIX_BYTES + MAX_MESSAGE_BYTES + 1);
-	/** What came and was not taken yet. Mostly it lies where the receiver puts what comes next. */
+	/** Received bytes that are not parsed yet. Mostly a view of the receiver's memory, which the next receive overwrites. */
 	#bytes: Buffer = NONE;
 	#fds: number[] = [];
 	#ended = false;
-	/** Of a message that is half here, since it was first waited for. */
+	/** For a message that is incomplete, since its rest was first waited for. */
 	#half: StallDetector | undefined;
 
 	/** Owns `fd`, a connected UNIX socket. */
@@ -36,7 +36,7 @@ export class CriuConnection {
 		readonly halfMillis = HALF_MESSAGE_MILLIS,
 	) {}
 
-	/** The name that CRIU asks for next, or undefined when it has closed the socket. */
+	/** The name that CRIU requests next, or undefined when it has closed the socket. */
 	async request(): Promise<string | undefined> {
 		for (;;) {
 			const name = this.#parse();
@@ -49,17 +49,17 @@ export class CriuConnection {
 					throw new Error('CRIU closed its socket in the middle of a message: see its log');
 				return undefined;
 			}
-			if (!this.#receive()) await this.#more(this.#bytes.length > 0);
-			if (this.#fds.length) this.#checkPlace();
+			if (!this.#receive()) await this.#waitForMore(this.#bytes.length > 0);
+			if (this.#fds.length) this.#checkFdPosition();
 		}
 	}
 
-	/** The pipe that CRIU hands over for `name`; the caller owns it. It is non-blocking. */
+	/** The pipe that CRIU passes for `name`, non-blocking; the caller owns it. */
 	async pipe(name: string): Promise<number> {
 		while (this.#bytes.length === 0) {
 			if (this.#ended)
 				throw new Error(`CRIU closed its socket before it sent a pipe for ${quoteName(name)}: see its log`);
-			if (!this.#receive()) await this.#more(true);
+			if (!this.#receive()) await this.#waitForMore(true);
 		}
 		this.#half = undefined;
 		const fds = this.#fds;
@@ -80,12 +80,12 @@ export class CriuConnection {
 				`the peer on the image socket sent a descriptor for ${quoteName(name)} that is no pipe`,
 			);
 		}
-		// The status flags of a pipe's end hold nothing else.
+		// A pipe's end has no other status flags that would be lost.
 		fcntl(fd, F_SETFL, O_NONBLOCK);
 		return fd;
 	}
 
-	/** Says whether there is an image of the name that was asked for. */
+	/** Tells CRIU whether there is an image of the requested name. */
 	async reply(exists: boolean): Promise<void> {
 		let left = exists ? EXISTS : ABSENT;
 		while (left.length) {
@@ -96,7 +96,7 @@ export class CriuConnection {
 		}
 	}
 
-	/** Resolves when CRIU has closed the socket; anything else that it sends is dropped. */
+	/** Resolves when CRIU has closed the socket; any further input is discarded. */
 	async closed(): Promise<void> {
 		while (!this.#ended) {
 			closeAll(this.#fds.splice(0));
@@ -105,7 +105,7 @@ export class CriuConnection {
 		}
 	}
 
-	/** Nobody may be waiting here any more. CRIU takes it for an error, unless it is done. */
+	/** No call may be pending here. CRIU takes the close for an error, unless it is done. */
 	close(): void {
 		closeAll(this.#fds.splice(0));
 		poller.close(this.fd);
@@ -130,8 +130,8 @@ export class CriuConnection {
 		}
 	}
 
-	/** Descriptors may come with the byte after a request only. */
-	#checkPlace(): void {
+	/** Throws unless the descriptors came with the byte after a request. */
+	#checkFdPosition(): void {
 		const bytes = this.#bytes;
 		const end = bytes.length < PREFIX_BYTES ? Number.POSITIVE_INFINITY : PREFIX_BYTES + bytes.readUInt32LE(0);
 		if (bytes.length === end + 1) return;
@@ -140,9 +140,9 @@ export class CriuConnection {
 		throw new Error(`the peer on the image socket sent ${count} descriptors that it was not asked for`);
 	}
 
-	/** Takes what is there; false: nothing was. */
+	/** Receives input that is there; returns false where there is none. */
 	#receive(): boolean {
-		// The receiver's memory is used again.
+		// The receive below overwrites the receiver's memory.
 		if (this.#bytes.length) this.#bytes = Buffer.from(this.#bytes);
 		const { bytes, fds } = this.#receiver.receive(this.fd);
 		if (bytes === -EINTR) return true;
@@ -157,17 +157,17 @@ export class CriuConnection {
 		return true;
 	}
 
-	/** Waits for more; a message that is half here must be whole in time. */
-	async #more(half: boolean): Promise<void> {
+	/** Waits for more input; with `half` an incomplete message must be whole in time. */
+	async #waitForMore(half: boolean): Promise<void> {
 		const { fd, signal } = this;
 		if (half) this.#half ??= new StallDetector(this.halfMillis);
 		const came = this.#half?.stalled
 			? 0
 			: await waitFor(fd, EPOLLIN, { signal, deadline: this.#half?.deadline });
-		if (!came) throw this.#slow();
+		if (!came) throw this.#stalledError();
 	}
 
-	#slow(): Error {
+	#stalledError(): Error {
 		return new Error(
 			`the peer on the image socket has not finished a message for ${this.halfMillis / 1000} s: ` +
 				'it is not CRIU, or it hangs',

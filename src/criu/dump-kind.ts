@@ -1,38 +1,41 @@
 /**
  * Whether the application dies after a dump.
  *
- * CRIU puts the very pages of the application into its pipe. If the application runs again while they are on their way, it
- * changes them under the reader's eyes, and the image is torn. So references to them are for a dump after which it surely
- * dies, as far as CRIU's command line and configuration files tell; whatever they leave open is copied.
+ * CRIU puts references to the application's own pages into its pipe. If the application runs again while they are in
+ * transit, it changes them, and the image is torn. So references are used only for a dump after which the application surely
+ * dies, by CRIU's command line and configuration files; in doubt the pages are copied.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, isAbsolute } from 'node:path';
 import { describeError } from '../runtime/errors.js';
 import { commandLineOf, criuArguments, criuCommand, splitNuls } from './command-line.js';
 
-/** What a dump is like, as far as CRIU's options tell. */
+/** Properties of a dump, as far as CRIU's options tell. */
 export interface DumpKind {
-	/** It surely dies, and what CRIU writes are its own pages. */
+	/** The application surely dies, and CRIU writes the application's own pages. */
 	dies: boolean;
-	/** Why this is or is not so, in words for -v. */
+	/** The reason for {@link dies}, for messages of -v. */
 	why: string;
-	/** It is a dump, after which CRIU runs its action scripts; after a pre-dump it does not. */
+	/** CRIU runs its action scripts at the end, as it does after a dump but not after a pre-dump. */
 	asks: boolean;
-	/** CRIU has, or may have, an action script, which asks at the end whether the stream is out. */
+	/** CRIU has, or may have, an action script, which asks at the end whether the stream is delivered. */
 	script: boolean;
-	/** Memory goes to a page server, and the stream has none, as far as CRIU's options are known. */
+	/** Memory is sent to a page server and not through the stream, as far as CRIU's options are known. */
 	pageServer: boolean;
 }
 
-/** The action script whose failure fails the stream, too; after another's the application runs on beside a whole image. */
+/**
+ * The only action script whose failure also fails the stream. When another script fails, the application runs on although
+ * the image is complete.
+ */
 const OUR_SCRIPT = 'criu-streamer-hook';
-/** CRIU's short options, as getopt has them: those without a value, and those that take the rest of the word for one. */
+/** CRIU's short options for getopt: those without a value, and those whose value is the rest of the word or the next one. */
 const BARE = 'dSsRhVjl';
 const VALUED = 'tDovxrJWLM';
-/** An honest configuration is a few lines. */
+/** Size limit for configuration files, which have a few lines. */
 const MAX_CONFIG_BYTES = 64 * 1024;
 
-/** In doubt. */
+/** The result in doubt. */
 const copy = (why: string, asks = false, pageServer = false): DumpKind => ({
 	dies: false,
 	why,
@@ -67,18 +70,20 @@ export function dumpKind(argv: string[], configs: string[]): DumpKind {
 	return { dies: true, why: 'the application dies after this dump', asks: true, script, pageServer };
 }
 
-/** Whether a CRIU with this command line, or this title over RPC, dumps; a pre-dump is none. */
+/** Whether a CRIU with this command line, or this title over RPC, dumps; a pre-dump does not count. */
 function dumps(argv: string[]): boolean {
 	return /^criu: dump\b/.test(argv[0] ?? '') || criuCommand(criuArguments(argv) ?? []) === 'dump';
 }
 
-/** Whether `word` is the long `option`: getopt_long takes any beginning of its name, and a value after a "=". */
+/** Whether `word` is the long `option`: getopt_long accepts any prefix of its name, and a value after a "=". */
 function means(word: string, option: string): boolean {
 	const name = /^--([^=]+)/.exec(word)?.[1];
 	return name !== undefined && option.startsWith(name);
 }
 
-/** What in `words` may let the application live. A value that looks like an option is taken for one. */
+/**
+ * The first of `words` that may let the application live, as a reason. A value that looks like an option is treated as one.
+ */
 function risk(words: string[], where: string): string | undefined {
 	for (const [i, word] of words.entries()) {
 		const flaw = word.startsWith('--') ? longRisk(word, words[i + 1]) : shortRisk(word);
@@ -90,7 +95,7 @@ function risk(words: string[], where: string): string | undefined {
 function longRisk(word: string, next = ''): string | undefined {
 	if (means(word, 'leave-running') || means(word, 'leave-stopped'))
 		return `${word} lets the application live`;
-	// Served after the image is complete; if that fails, the application runs on.
+	// Pages are served after the image is complete; if that fails, the application runs on.
 	if (means(word, 'lazy-pages')) return `${word} may let the application live`;
 	if (means(word, 'compress')) return `${word} makes CRIU write other bytes than the pages`;
 	if (!means(word, 'action-script')) return undefined;
@@ -109,7 +114,10 @@ function shortRisk(word: string): string | undefined {
 	return undefined;
 }
 
-/** A configuration as words of a command line: a line is an option's name without its dashes, and perhaps a value. */
+/**
+ * Converts a configuration to words of a command line: a line has the name of an option without its dashes, and optionally a
+ * value.
+ */
 function wordsOf(text: string): string[] {
 	return text.split('\n').flatMap((line) => {
 		const [, name, rest = ''] = /^\s*([^\s#]\S*)\s*(.*)$/.exec(line) ?? [];
@@ -118,11 +126,14 @@ function wordsOf(text: string): string[] {
 	});
 }
 
-/** The contents of every file that CRIU may read options from; throws where one cannot be read for sure. */
+/**
+ * The contents of every file that CRIU may read options from. Throws where a file cannot be read, or may not be the one that
+ * CRIU reads.
+ */
 function configTexts(pid: number, argv: string[]): string[] {
-	// A path means the same file to CRIU and to us only where both see the same mounts.
-	const sees = (link: string) => readlinkSync(`/proc/${pid}/${link}`) === readlinkSync(`/proc/self/${link}`);
-	if (!sees('ns/mnt') || !sees('root')) throw new Error('CRIU sees other files than this process');
+	// A path leads to the same file for CRIU and for this process only where both have the same mounts and root.
+	const same = (link: string) => readlinkSync(`/proc/${pid}/${link}`) === readlinkSync(`/proc/self/${link}`);
+	if (!same('ns/mnt') || !same('root')) throw new Error('CRIU sees other files than this process');
 	const environ = new Map(
 		splitNuls(readFileSync(`/proc/${pid}/environ`, 'utf8')).map((entry) => {
 			const at = entry.indexOf('=');
@@ -132,7 +143,7 @@ function configTexts(pid: number, argv: string[]): string[] {
 	return configPaths(argv, environ).flatMap(configText);
 }
 
-/** The paths of CRIU's configuration files: those it may read, whether they are there or not. */
+/** The paths of the configuration files that CRIU may read, whether they exist or not. */
 export function configPaths(argv: string[], environ: ReadonlyMap<string, string>): string[] {
 	const paths: string[] = [];
 	if (!argv.includes('--no-default-config')) {
@@ -144,14 +155,14 @@ export function configPaths(argv: string[], environ: ReadonlyMap<string, string>
 	if (fromEnviron !== undefined) paths.push(fromEnviron);
 	for (const [i, word] of argv.entries()) {
 		if (word === '--config') paths.push(argv[i + 1] ?? '');
-		// As CRIU does it: wherever in the word it finds this, the value starts at the same place.
+		// As in CRIU: the option may be anywhere in the word, and the value starts at a fixed position.
 		else if (word.includes('--config=')) paths.push(word.slice('--config='.length));
 	}
 	return paths;
 }
 
 function configText(path: string): string[] {
-	// CRIU has changed, or is about to change, its current folder.
+	// CRIU has changed, or is about to change, its current directory.
 	if (!isAbsolute(path)) throw new Error(`the configuration file ${path} has no absolute path`);
 	let fd: number;
 	try {

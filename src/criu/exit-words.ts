@@ -1,17 +1,17 @@
 /**
  * The words that the kernel changes in the memory of a dying thread.
  *
- * When a thread ends while others share its memory, the kernel stores 0 at its clear_child_tid address; and it marks each
- * futex on the thread's robust list as one whose owner has died (mm_release and exit_robust_list in the kernel). These are
- * the only writes into the pages of an application that is killed while it is stopped, but for the list that a 64-bit thread
- * may have set by a 32-bit call: CRIU does not save it, and nothing outside of the thread can ask for it.
+ * When a thread ends while others share its memory, the kernel stores 0 at its clear_child_tid address; and it sets
+ * FUTEX_OWNER_DIED in each futex on the thread's robust list (mm_release and exit_robust_list in the kernel). These are the
+ * only writes into the pages of an application that is killed while it is stopped, except for the list that a 64-bit thread
+ * may have set by a 32-bit call: CRIU does not save it, and no other process can read its address.
  */
 import { readSync } from 'node:fs';
 import type { ThreadEnd } from '../images/core.js';
 
 /** Bytes of a futex, and of the word at clear_child_tid. */
 export const WORD = 4;
-/** The kernel follows a list no further (ROBUST_LIST_LIMIT). */
+/** The kernel reads no more entries of a list (ROBUST_LIST_LIMIT). */
 const MAX_ENTRIES = 2048;
 /** The lowest bit of a pointer in the list says that the futex inherits priority. */
 const POINTER_BIT = 1n;
@@ -25,7 +25,7 @@ export function exitWordsOf(memory: number, { clearTid, robustList, robustHeadBy
 	return clearTid ? [clearTid, ...words] : words;
 }
 
-/** Walks a robust list as the kernel does it: up to what it cannot read. */
+/** Walks a robust list as the kernel does, up to the first entry that cannot be read. */
 function robustWords(memory: number, head: number, headBytes: number): number[] {
 	const size = headBytes / 3;
 	if (size !== 8 && size !== 4) throw new Error(`a robust list has a head of ${headBytes} bytes`);

@@ -1,33 +1,33 @@
 /**
  * The place where CRIU injects code into a process that it dumps.
  *
- * To run a system call in the process CRIU overwrites the beginning of its first executable mapping, lets it run, and puts
- * back what was there. It does so once more when the pages of the process have been written: whoever copies the page at that
- * moment gets the injected code. While the pages are being written, the place holds what belongs there.
+ * To run a system call in the process CRIU overwrites the beginning of its first executable mapping, runs the code, and
+ * restores the original bytes. It does so once more after it has written the pages of the process: a copy of the page at
+ * that moment has the injected code. While the pages are being written, the original bytes are in place.
  */
 import { readFileSync } from 'node:fs';
 import { poller } from '../libc/poller.js';
 import { readMemory } from './exit-words.js';
 
-/** What CRIU overwrites: an instruction for a system call and a trap, in whole words. */
+/** The number of bytes that CRIU overwrites: a system call instruction and a trap, in whole words. */
 const INJECTED_BYTES = 8;
-/** The injected code of each architecture: a call of 64-bit, and of 32-bit processes. */
+/** The injected code of each architecture: the call of 64-bit and that of 32-bit processes. */
 const INJECTED: Partial<Record<NodeJS.Architecture, string[]>> = {
 	x64: ['0f05cccccccccccc', 'cd80cccccccccccc'],
 	arm64: ['010000d4000020d4'],
 };
-/** Injected code is there for the time of one system call; after 40 ms it is the process's own. */
+/** Injected code is in place for one system call; bytes that still look like it after 40 ms are the process's own. */
 const RETRY_MICROS = 200;
 const MAX_RETRIES = 200;
 
-/** Bytes of a process, from `address` on. */
+/** Bytes of a process's memory, from `address` on. */
 export interface MemoryRange {
 	address: number;
 	bytes: Buffer;
 }
 
 /**
- * What belongs to the place in process `pid` where CRIU injects code; undefined where there is no such place.
+ * The original bytes at the place in process `pid` where CRIU injects code; undefined where there is no such place.
  * @param memory an open /proc/PID/mem of the process, which is stopped
  * @throws on an architecture whose injected code is not known
  */

@@ -1,32 +1,32 @@
 /**
- * Changes the ports of listening TCP sockets in files.img (--tcp-listen-remap): where the application comes back its port
- * may be taken, or another one may be published.
+ * Changes the ports of listening TCP sockets in files.img (--tcp-listen-remap): on the host of the restore the port may be
+ * in use, or another one may be published.
  *
- * Only the fields that are changed are understood; all others are passed on as they are, whatever CRIU's version put there.
- * Field numbers are those of CRIU's images/fdinfo.proto and images/sk-inet.proto.
+ * Only the fields needed for the change are decoded; all others are copied unchanged, whatever CRIU's version. Field numbers
+ * are those of CRIU's images/fdinfo.proto and images/sk-inet.proto.
  */
 import protobuf from 'protobufjs/minimal.js';
 import { MAX_MESSAGE_BYTES } from '../stream/limits.js';
 
 const { Reader, Writer } = protobuf;
 
-/** The image's magic is two words: of all images, and of files.img. */
+/** The magic has two words: that of all images, and that of files.img. */
 const MAGIC_BYTES = 8;
-/** file_entry.isk: an inet socket. */
+/** The field file_entry.isk, an inet socket. */
 const FIELD_ISK = 4;
-/** inet_sk_entry's. */
+/** Fields of inet_sk_entry. */
 const FIELD_PROTO = 5;
 const FIELD_STATE = 6;
 const FIELD_SRC_PORT = 7;
 const IPPROTO_TCP = 6;
-/** As the kernel numbers the states of a TCP socket. */
+/** The state of a listening TCP socket in the kernel. */
 const TCP_LISTEN = 10;
-/** An entry that is longer is none: the longest holds a path. */
+/** Maximum length of an entry; a longer one means a damaged image. The longest entries hold a path. */
 const MAX_ENTRY = 16 * MAX_MESSAGE_BYTES;
 
 /**
- * files.img with each listening TCP port changed as `ports` (old to new) says. Throws where an old port is not there, with
- * those that are.
+ * files.img with each listening TCP port changed according to `ports` (old to new). Throws where no socket listens on an old
+ * port; the error lists the ports with listening sockets.
  */
 export function remapListeningPorts(image: Buffer, ports: ReadonlyMap<number, number>): Buffer {
 	const found = new Set<number>();
@@ -59,9 +59,9 @@ interface Field {
 	number: number;
 	/** The whole field, its tag included. */
 	bytes: Uint8Array;
-	/** Of a varint. */
+	/** The value, if the field is a varint. */
 	value: number | undefined;
-	/** Of a message. */
+	/** The bytes, if the field is a message. */
 	message: Uint8Array | undefined;
 }
 
@@ -83,7 +83,7 @@ function remapSocket(socket: Uint8Array, ports: ReadonlyMap<number, number>, fou
 	return rewrite(socket, (field) => (field.number === FIELD_SRC_PORT ? fresh : undefined));
 }
 
-/** `message` with the fields changed for which `change` returns a value. */
+/** `message` with a new value for each field for which `change` returns one. */
 function rewrite(message: Uint8Array, change: (field: Field) => Uint8Array | number | undefined): Uint8Array {
 	const parts = fields(message).map((field) => {
 		const value = change(field);

@@ -1,10 +1,11 @@
 /**
- * The socket on which CRIU asks for the streamer.
+ * The socket on which CRIU connects to the streamer.
  *
- * No CRIU may be connected that is not served: what it writes is taken for written, up to a whole dump, and it then ends its
- * application. So no more connections wait than are expected, and a socket of our own is shut down before the last of them
- * is accepted: from then on nobody can connect, and who waits within connect(2) is refused there. A listening socket that
- * was handed over is not ours to shut down: while the command runs, whoever else connects there is turned away at once.
+ * No CRIU may be connected that is not served: its writes succeed as long as the socket has room, up to a whole dump, and it
+ * then ends its application. So the queue of the socket has only as many places as connections are expected, and a socket of
+ * our own is shut down before the last of them is accepted: later connections are refused, and so are those that wait within
+ * connect(2). A listening socket that was handed over must not be shut down: while the command runs, any further connection
+ * to it is closed at once.
  */
 
 import { close, shutdown } from '../libc/calls.js';
@@ -20,20 +21,20 @@ import { CriuConnection } from './connection.js';
 export const CAPTURE_SOCKET = 'streamer-capture.sock';
 export const SERVE_SOCKET = 'streamer-serve.sock';
 
-/** Where CRIUs come from. */
+/** A source of connections from CRIU. */
 export interface CriuSocket {
-	/** How many CRIUs are served: {@link accept} is called as often. */
+	/** How many CRIUs are served; {@link accept} may be called as many times. */
 	readonly clients: number;
-	/** The next CRIU, which the caller closes. */
+	/** The connection of the next CRIU; the caller closes it. */
 	accept(signal: AbortSignal): Promise<CriuConnection>;
-	/** Nobody waits in {@link accept} any more. Safe to call twice. */
+	/** Must not be called while {@link accept} waits. Safe to call twice. */
 	close(): void;
 }
 
 /** Called with the pid of a CRIU (0: it cannot be seen from here) that is about to be served. */
 export type OnCriu = (pid: number) => void;
 
-/** A socket that is connected to its one CRIU, of which the connection becomes the owner. */
+/** A socket that is already connected to its one CRIU; the {@link CriuConnection} becomes its owner. */
 export class ConnectedSocket implements CriuSocket {
 	readonly clients = 1;
 
@@ -50,13 +51,13 @@ export class ConnectedSocket implements CriuSocket {
 	close(): void {}
 }
 
-/** A socket that listens; it is closed when nobody else is expected, or by {@link close}. */
+/** A socket that listens; it is closed when no further connection is expected, or by {@link close}. */
 export class ListeningSocket implements CriuSocket {
 	#expected: number;
 	#closed = false;
-	#endTurningAway = () => {};
+	#stopRejecting = () => {};
 
-	/** Owns `fd`, and the `path` that it was given where it is our own. */
+	/** Owns `fd`, and `path` where the socket is our own. */
 	constructor(
 		readonly fd: number,
 		readonly clients = 1,
@@ -66,7 +67,7 @@ export class ListeningSocket implements CriuSocket {
 		this.#expected = clients;
 	}
 
-	/** Makes one at `path`. Throws where a living process listens there. */
+	/** Creates one at `path`. Throws where a running process listens there. */
 	static at(path: string, clients: number, onCriu?: OnCriu): ListeningSocket {
 		const fd = listenUnix(path, 'table', clients);
 		registerCleanup(path);
@@ -77,7 +78,7 @@ export class ListeningSocket implements CriuSocket {
 		const fd = await this.#next(signal);
 		this.#expected--;
 		if (this.#expected === 0) {
-			if (this.path === undefined) this.#endTurningAway = acceptAll(this.fd, (other) => void close(other));
+			if (this.path === undefined) this.#stopRejecting = acceptAll(this.fd, (other) => void close(other));
 			else this.close();
 		}
 		const criu = new CriuConnection(fd, signal);
@@ -93,9 +94,9 @@ export class ListeningSocket implements CriuSocket {
 	close(): void {
 		if (this.#closed) return;
 		this.#closed = true;
-		// In this order: once nobody listens another streamer may take the path.
+		// Unlink before closing: once the socket is closed, another streamer may take the path.
 		if (this.path !== undefined) removeRegistered(this.path);
-		this.#endTurningAway();
+		this.#stopRejecting();
 		poller.close(this.fd);
 	}
 

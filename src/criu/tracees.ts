@@ -1,6 +1,6 @@
 /**
- * The tasks that a dumping CRIU holds: from the moment when it has stopped them until it lets them go, each of their threads
- * is in a tracing stop with CRIU as its tracer. Their memory can be read meanwhile, and does not change.
+ * The tasks that CRIU has stopped for a dump. From then until CRIU releases them each of their threads is in a tracing stop
+ * with CRIU as its tracer, and their memory can be read and does not change.
  */
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { yieldToEventLoop } from '../runtime/yield.js';
@@ -8,19 +8,19 @@ import { commandLineOf, treeOf } from './command-line.js';
 
 /** A process, with its threads. */
 export interface Tracee {
-	/** As this process sees it. */
+	/** In the pid namespace of this process. */
 	pid: number;
-	/** As the process itself sees it, in its own pid namespace: the number in the names of its images. */
+	/** In its own pid namespace: the number in the names of its images. */
 	ownPid: number;
-	/** It has pages of hugetlbfs. The kernel reuses one that a fork shares without regard to references in pipes. */
+	/** It has pages of hugetlbfs. The kernel reuses such a page, shared by a fork, although pipes still refer to it. */
 	hugePages: boolean;
-	/** Its threads, the first among them, as they see themselves. */
+	/** Its threads, including the first, in their own pid namespace. */
 	ownTids: number[];
 }
 
 /**
- * The processes that the CRIU of process `tracer` holds.
- * @throws where there are none, or where one cannot be read: the reason names it
+ * The processes that the CRIU of process `tracer` has stopped.
+ * @throws where there are none, or where one cannot be read: the error names it
  */
 export async function traceesOf(tracer: number): Promise<Tracee[]> {
 	const tree = treeOf(commandLineOf(tracer));
@@ -43,7 +43,7 @@ async function heldAmong(pids: Iterable<number> | AsyncIterable<number>, tracer:
 	return found;
 }
 
-/** Process `root` and all below it: far fewer than all processes, while the application stands still. */
+/** Process `root` and its descendants: far fewer than all processes, and the application is frozen during the search. */
 async function* descendants(root: number): AsyncGenerator<number> {
 	yield root;
 	const threads = attempt(() => readdirSync(`/proc/${root}/task`)) ?? [];
@@ -80,7 +80,7 @@ function readTracee(pid: number): Tracee {
 		const ownPid = ownNumber(status);
 		const hugePages = !/^0\b/.test(field(status ?? '', 'HugetlbPages') ?? '0');
 		const tids = readdirSync(`/proc/${pid}/task`).map(Number);
-		// In the namespace of this process the numbers are those of the directory.
+		// In the namespace of this process its thread IDs are the names in the directory.
 		const same = ownPid === pid;
 		const ownTids = same ? tids : tids.map((tid) => ownNumber(statusOf(`/proc/${pid}/task/${tid}/status`)));
 		return { pid, ownPid, hugePages, ownTids };
@@ -90,7 +90,7 @@ function readTracee(pid: number): Tracee {
 	}
 }
 
-/** Of several numbers, one for each pid namespace that a task is in, the last is its own. */
+/** NSpid has one number for each pid namespace that a task is in; the last is that in its own. */
 function ownNumber(status: string | undefined): number {
 	const own = Number(
 		field(status ?? '', 'NSpid')
@@ -105,7 +105,7 @@ function statusOf(path: string): string | undefined {
 	return attempt(() => readFileSync(path, 'latin1'));
 }
 
-/** Undefined where a process has ended meanwhile, or is not visible. */
+/** Undefined where `look` throws: the process has ended meanwhile, or is not visible. */
 function attempt<T>(look: () => T): T | undefined {
 	try {
 		return look();

@@ -1,19 +1,19 @@
-/** The socket for CRIU of a command: made in its work directory, or handed over. */
+/** The socket for CRIU of a command: created in its work directory, or handed over. */
 import { join } from 'node:path';
 import { ConnectedSocket, type CriuSocket, ListeningSocket, type OnCriu } from '../criu/socket.js';
 import type { HandedOver } from '../options/criu-fd.js';
 
 export interface CriuPlace {
 	workDir: string;
-	/** Of the socket that is made there. */
+	/** The name of the socket that is created there. */
 	socketName: string;
-	/** Used in its place. */
+	/** Used instead of a socket in the work directory. */
 	handedOver: HandedOver | undefined;
 	/** How many CRIUs are served. */
 	clients: number;
 }
 
-/** `onCriu` hears of each CRIU before it is served. */
+/** `onCriu` is called for each CRIU before it is served. */
 export function openCriuSocket(
 	{ workDir, socketName, handedOver, clients }: CriuPlace,
 	onCriu: OnCriu,

@@ -1,9 +1,9 @@
 /**
- * --daemon. Node cannot fork, so the foreground process starts the same command once more in a session of its own, hands
- * every descriptor on under its number, and waits until that one is ready or has failed.
+ * --daemon. Node cannot fork, so the foreground process starts the same command again in a new session, passes every
+ * descriptor on under its number, and waits until the new process is ready or has failed.
  *
- * Until it is ready the daemon writes to the foreground's stderr, so that a start that fails is explained where the user
- * looks. Paths go on working: the current folder stays what it was.
+ * Until it is ready the daemon writes to the foreground's stderr, so that the error of a failed start appears in the user's
+ * terminal. Relative paths stay valid: the current directory does not change.
  */
 import { spawn } from 'node:child_process';
 import { constants as system } from 'node:os';
@@ -11,25 +11,25 @@ import { descriptorsOf, isOpen } from '../options/descriptors.js';
 import type { Options } from '../options/resolve.js';
 import { exitCleanly, onSuddenExit } from '../runtime/cleanup.js';
 
-/** Says to the daemon what it is: `ready:FD` and, with a socket from systemd, `,criu:FD`. */
-const MARK = 'CRIU_STREAMER_DAEMON';
+/** The environment variable that marks the daemon: `ready:FD` and, with a socket from systemd, `,criu:FD`. */
+const MARK_VARIABLE = 'CRIU_STREAMER_DAEMON';
 /** Ends the foreground process with status 0. */
 export const READY = Buffer.of(0);
-/** In place of an exit status: the daemon is ready, and goes on. */
-const UP = -1;
+/** In place of an exit status: the daemon is ready, and keeps running. */
+const STILL_RUNNING = -1;
 
-/** What the daemon has from its foreground process. */
+/** The descriptors that the daemon gets from its foreground process. */
 export interface Detached {
-	/** Takes {@link READY}; closing it without is a failure. */
+	/** {@link READY} is written to it; closing it without that is a failure. */
 	readyFd: number;
-	/** A socket that systemd gave to the foreground. */
+	/** A socket that systemd passed to the foreground process. */
 	criuFd: number | undefined;
 }
 
-/** In the daemon: what it was given. Undefined in a process that the user started. */
+/** The descriptors passed to the daemon; undefined in a process that the user started. */
 export function takeDetached(): Detached | undefined {
-	const mark = /^ready:(\d+)(?:,criu:(\d+))?$/.exec(process.env[MARK] ?? '');
-	delete process.env[MARK];
+	const mark = /^ready:(\d+)(?:,criu:(\d+))?$/.exec(process.env[MARK_VARIABLE] ?? '');
+	delete process.env[MARK_VARIABLE];
 	return mark ? { readyFd: Number(mark[1]), criuFd: mark[2] ? Number(mark[2]) : undefined } : undefined;
 }
 
@@ -37,7 +37,7 @@ export function takeDetached(): Detached | undefined {
 export async function detach(options: Options, criuFd: number | undefined): Promise<never> {
 	const fds = descriptorsOf(options);
 	if (criuFd !== undefined) fds.set(criuFd, 'LISTEN_FDS');
-	// What is not open cannot be handed on, and the daemon says so as it would without --daemon.
+	// A descriptor that is not open cannot be passed on; the daemon reports it as it would without --daemon.
 	for (const fd of fds.keys()) if (!isOpen(fd)) fds.delete(fd);
 	const readyFd = Math.max(2, ...fds.keys()) + 1;
 	const stdio = Array.from({ length: readyFd + 1 }, (_, fd): number | 'ignore' | 'pipe' => {
@@ -48,15 +48,15 @@ export async function detach(options: Options, criuFd: number | undefined): Prom
 	const child = spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
 		detached: true,
 		stdio,
-		env: { ...process.env, [MARK]: mark },
+		env: { ...process.env, [MARK_VARIABLE]: mark },
 	});
-	const letGo = onSuddenExit(() => child.kill('SIGTERM'));
+	const unregister = onSuddenExit(() => child.kill('SIGTERM'));
 	const status = await new Promise<number>((resolve, reject) => {
 		child.once('error', (error) => reject(new Error('cannot start the daemon', { cause: error })));
 		child.once('exit', (code, signal) => resolve(code ?? 128 + system.signals[signal!]));
-		child.stdio[readyFd]?.once('data', () => resolve(UP));
+		child.stdio[readyFd]?.once('data', () => resolve(STILL_RUNNING));
 	});
-	letGo();
-	// A daemon that ended before it was ready has not done what it was asked, whatever it says.
-	return exitCleanly(status === UP ? 0 : status || 1);
+	unregister();
+	// A daemon that ended before it was ready has failed, even if its exit status is 0.
+	return exitCleanly(status === STILL_RUNNING ? 0 : status || 1);
 }

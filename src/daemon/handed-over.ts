@@ -1,12 +1,12 @@
 /** A socket for CRIU from systemd's socket activation, which starts a service for its first client. */
 
-/** Systemd's sockets start here (sd_listen_fds). */
+/** The first descriptor that systemd passes (SD_LISTEN_FDS_START). */
 const FIRST_FD = 3;
 const variables = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES'];
 
 /**
- * The descriptor that systemd's variables give this process, if any. They are removed: they are not meant for children.
- * Throws where there is more than one.
+ * The descriptor that systemd's variables assign to this process, if any. The variables are removed, as they are not for
+ * children. Throws where there is more than one.
  */
 export function takeActivation(): number | undefined {
 	const [pid, fds] = variables.map((name) => process.env[name]);

@@ -1,12 +1,15 @@
-/** The pidfile: there whole or not at all, and of one process only. */
+/** The pidfile: created atomically with its content, and never replaced. */
 import { linkSync, writeFileSync } from 'node:fs';
 import { errnoOf, errnoText } from '../libc/errno.js';
 import { refusePidfile } from '../options/pidfile.js';
 import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
 
-/** Writes this process's id to `path` (absolute), which must not be there yet. It is a leftover: see leftovers.ts. */
+/**
+ * Writes this process's id to `path` (absolute), which must not exist yet, and registers the file for removal
+ * (runtime/cleanup.ts).
+ */
 export function writePidfile(path: string): void {
-	// link(2) fails where a rename would replace, and whoever finds the name finds the number in it.
+	// link(2) fails where a rename would replace a file, and the file has its content as soon as it has its name.
 	const fresh = `${path}.${process.pid}.new`;
 	registerCleanup(fresh);
 	try {
@@ -14,7 +17,7 @@ export function writePidfile(path: string): void {
 		linkSync(fresh, path);
 		registerCleanup(path);
 	} catch (error) {
-		// Another service was quicker.
+		// Another service has created it meanwhile.
 		if ((error as NodeJS.ErrnoException).code === 'EEXIST') refusePidfile(path);
 		throw new Error(`cannot write the pidfile ${path}: ${errnoText(errnoOf(error))}`);
 	} finally {

@@ -1,4 +1,6 @@
-/** Everything around a command that is not the image: its folder, its socket for CRIU, its log, its beginning and end. */
+/**
+ * The parts of a command that do not handle the image: its work directory, its socket for CRIU, its log, its start and end.
+ */
 import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { CriuSocket, OnCriu } from '../criu/socket.js';
@@ -23,25 +25,28 @@ export interface Session {
 	/** Absolute. */
 	readonly workDir: string;
 	readonly log: Log;
-	/** How the stream travels, as far as the options and the descriptors tell. */
+	/** The transport of the stream, from the options and the descriptors. */
 	readonly way: Way;
-	/** Ends the command as failed, for the signal's reason. */
+	/** Aborting it fails the command with the signal's reason. */
 	readonly signal?: AbortSignal;
 	/** The words for an error: its message, and the option that cures it as this side calls it (options/hints.ts). */
 	describe(error: unknown): string;
 	/**
-	 * The socket for CRIU: made in the work dir, or the one that was handed over. CRIU may come as soon as it is there, so for
-	 * a replay it is asked for when the image is here. `onCriu` hears of each CRIU before it is served.
+	 * The socket for CRIU: created in the work dir, or the one that was handed over. CRIU may connect as soon as it exists, so
+	 * a replay opens it only when the image is complete. `onCriu` is called for each CRIU before it is served.
 	 */
 	openCriuSocket(onCriu: OnCriu): CriuSocket;
-	/** The command is up: --status-fd gets its NUL, and the foreground of --daemon returns 0. Safe to call twice. */
+	/**
+	 * Reports that the command is ready: --status-fd gets its NUL, and the foreground process of --daemon exits with 0. Safe
+	 * to call twice.
+	 */
 	ready(): Promise<void>;
 	/** Removes the socket and the pidfile, and writes `error`, which ended the command, to the log file. Safe to call twice. */
 	close(error?: unknown): Promise<void>;
 }
 
 /**
- * Begins the command of `options`, whose socket for CRIU is `socketName` in the work dir (undefined: it needs none). With
+ * Starts the command of `options`, whose socket for CRIU is `socketName` in the work dir (undefined: it needs none). With
  * --daemon this returns in the daemon only.
  */
 export async function openSession(options: Options, socketName: string | undefined): Promise<Session> {
@@ -76,7 +81,7 @@ export async function openSession(options: Options, socketName: string | undefin
 		async ready() {
 			if (isReady) return;
 			isReady = true;
-			if (options.statusFd !== undefined) await giveStatus(options.statusFd);
+			if (options.statusFd !== undefined) await reportReady(options.statusFd);
 			if (detached) await leaveForeground(detached, options, logFd);
 		},
 
@@ -95,21 +100,21 @@ export async function openSession(options: Options, socketName: string | undefin
 }
 
 function openLogFile(path: string): number {
-	// Of a FIFO without a reader the open fails rather than waits.
+	// Opening a FIFO without a reader fails with O_NONBLOCK, and would wait without it.
 	const open = () => openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK, 0o600);
 	return explained(`cannot open the log file ${path}`, open);
 }
 
-/** One NUL and the end, as CRIU's services tell that they are up. */
-async function giveStatus(fd: number): Promise<void> {
+/** Writes one NUL and closes `fd`, as CRIU's services report that they are ready. */
+async function reportReady(fd: number): Promise<void> {
 	linesTo(fd).write('\0');
 	await forgetLines(fd);
-	// The next file opened would be stdin, stdout or stderr to everybody else.
-	if (fd <= 2) silence(fd);
+	// The next file opened would get this number, and be used as stdin, stdout or stderr.
+	if (fd <= 2) redirectToNull(fd);
 	else close(fd);
 }
 
-/** The daemon's stderr becomes the log, or nothing, and the foreground process ends. */
+/** Makes the daemon's stderr the log file, or /dev/null, and ends the foreground process. */
 async function leaveForeground(
 	{ readyFd }: Detached,
 	options: Options,
@@ -118,7 +123,7 @@ async function leaveForeground(
 	const stream = [...(options.shardFds ?? []), ...options.extFiles.map(({ fd }) => fd)];
 	if (!stream.includes(2)) {
 		await forgetLines(2);
-		if (logFd === undefined) silence(2);
+		if (logFd === undefined) redirectToNull(2);
 		else {
 			dup2(logFd, 2);
 			stderrIsLog();
@@ -128,8 +133,8 @@ async function leaveForeground(
 	close(readyFd);
 }
 
-function silence(fd: number): void {
-	const nothing = openSync('/dev/null', 'r+');
-	dup2(nothing, fd);
-	closeSync(nothing);
+function redirectToNull(fd: number): void {
+	const devNull = openSync('/dev/null', 'r+');
+	dup2(devNull, fd);
+	closeSync(devNull);
 }

@@ -4,20 +4,20 @@ import { recordsOf } from './records.js';
 
 const CORE_MAGIC = 0x55053847;
 
-/** Where the kernel writes when a thread ends. */
+/** The addresses that the kernel writes to when a thread ends. */
 export interface ThreadEnd {
-	/** Of the word that becomes 0 (set_tid_address, CLONE_CHILD_CLEARTID); 0: none. */
+	/** Address of the word that becomes 0 (set_tid_address, CLONE_CHILD_CLEARTID); 0: none. */
 	clearTid: number;
-	/** Of the head of the list of robust futexes; 0: none. */
+	/** Address of the head of the list of robust futexes; 0: none. */
 	robustList: number;
-	/** Bytes of that head, which tell the size of a pointer: 24, or 12 of a 32-bit thread. */
+	/** Size of that head in bytes, which tells the size of a pointer: 24, or 12 for a 32-bit thread. */
 	robustHeadBytes: number;
 }
 
 /**
- * Reads the image of a thread; undefined for that of a task without threads, which has ended already.
+ * Reads the image of a thread; undefined for that of a task without threads, which has already ended.
  * @param name of the image file, for errors
- * @throws where it is no core image, or of an architecture that is not known
+ * @throws where it is not a core image, or of an unknown architecture
  */
 export function threadEndOf(image: Buffer, name: string): ThreadEnd | undefined {
 	const [record] = recordsOf(image, CORE_MAGIC, name);

@@ -1,6 +1,6 @@
 /**
- * pagemap-PID.img: which pages of a task its pages image holds, in which order. An address becomes an offset in that image
- * here.
+ * pagemap-PID.img: which pages of a task its pages image holds, and in which order. Translates addresses to offsets in that
+ * image.
  */
 import { images } from '../proto/images.js';
 import { recordsOf } from './records.js';
@@ -8,20 +8,20 @@ import { recordsOf } from './records.js';
 const PAGEMAP_MAGIC = 0x56084025;
 /** CRIU counts pages of this size, whatever the machine's huge pages. */
 const PAGE = 4096;
-/** Of an entry's flags: the pages are in the pages image, rather than in a parent's or nowhere. */
+/** Flag of an entry: the pages are in the pages image, rather than in a parent's or in none. */
 const PE_PRESENT = 4;
 
-/** Pages with successive addresses, which are together in the pages image. */
+/** Pages with successive addresses, which are contiguous in the pages image. */
 interface Extent {
 	start: number;
 	end: number;
-	/** Of the first byte, in the pages image. */
+	/** Offset of the first byte in the pages image. */
 	offset: number;
 }
 
 /** A part of a pages image. */
 export interface ImageRange {
-	/** Of its first byte, in bytes. */
+	/** Offset of its first byte. */
 	offset: number;
 	/** The address that this byte has in the task. */
 	address: number;
@@ -37,7 +37,7 @@ export class Pagemap {
 
 	/**
 	 * @param image the content of the file `name`
-	 * @throws where it is no pagemap, or has compressed pages, whose offsets are unknown here
+	 * @throws where it is not a pagemap, or has compressed pages, whose offsets cannot be computed
 	 */
 	constructor(image: Buffer, name: string) {
 		let pagesId: number | undefined;
@@ -60,7 +60,7 @@ export class Pagemap {
 		this.pagesId = pagesId;
 	}
 
-	/** The parts of the pages image that hold `bytes` from `address` on; none where the image has not these pages. */
+	/** The parts of the pages image that hold `bytes` from `address` on; none where the image does not have these pages. */
 	locate(address: number, bytes: number): ImageRange[] {
 		const found: ImageRange[] = [];
 		const end = address + bytes;
@@ -87,7 +87,7 @@ export class Pagemap {
 	}
 }
 
-/** CRIU before 3.0 has no flags, and says only whether the pages are in the parent. */
+/** CRIU before 3.0 has no flags, only a field for pages that are in the parent. */
 function isPresent({ flags, in_parent }: images.PagemapEntry): boolean {
 	return flags == null ? !in_parent : (flags & PE_PRESENT) !== 0;
 }

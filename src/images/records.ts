@@ -1,6 +1,6 @@
-/** The form that CRIU's protobuf images share: two magic numbers, then messages, each after its length. */
+/** The common format of CRIU's protobuf images: two magic numbers, then messages, each preceded by its length. */
 
-/** Of every image but those that hold raw bytes. */
+/** The first magic number of every image except those that hold raw bytes. */
 const IMG_COMMON_MAGIC = 0x54564319;
 const MAGIC_BYTES = 8;
 const LENGTH_BYTES = 4;

@@ -1,12 +1,12 @@
 /**
- * Being told that an AbortSignal is aborted, cheaply: addEventListener for each wait costs more than many a wait, and Node
- * warns of more than ten listeners. So each signal has one listener here, and a set of those that wait.
+ * Cheap callbacks for an aborted AbortSignal. addEventListener for each wait costs more than many waits do, and Node warns
+ * of more than ten listeners. So each signal has one listener here, and a set of callbacks.
  */
 
-/** Of signals that were waited with; each entry is collected with its signal. */
+/** The callbacks of each signal; an entry is collected with its signal. */
 const waiting = new WeakMap<AbortSignal, Set<() => void>>();
 
-/** Calls `wake` once when `signal` is aborted, at once where it is already. Returns how to take that back. */
+/** Calls `wake` once when `signal` is aborted, at once where it is already. Returns a function that removes the callback. */
 export function onAbort(signal: AbortSignal, wake: () => void): () => void {
 	if (signal.aborted) {
 		wake();

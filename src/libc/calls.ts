@@ -1,10 +1,11 @@
 /**
- * The libc calls that Node has no way to, through koffi: the only module that knows it.
+ * The libc calls that Node does not offer, through koffi. No other module depends on koffi, except for the watch in
+ * poller.ts.
  *
- * Every call returns what libc does, or the negative errno. None may block: descriptors are non-blocking, or the flags say
- * so, or the call never waits. koffi passes NaN as 0, which is stdin: descriptors from outside are checked at the edge
- * (options/values.ts). A buffer that the kernel fills must be an ArrayBuffer of its own ({@link buffer}): small typed
- * arrays live on V8's heap, and move.
+ * Every call returns the result of libc, or the negative errno. None may block: the descriptor is non-blocking, or the flags
+ * say so, or the call never waits. koffi passes NaN as 0, which is stdin, so descriptors given by the user are checked where
+ * they are parsed (options/values.ts). A buffer that the kernel fills must be an ArrayBuffer of its own ({@link buffer}):
+ * small typed arrays live on V8's heap, and move.
  */
 import { endianness } from 'node:os';
 import koffi from 'koffi';
@@ -14,7 +15,7 @@ if (endianness() !== 'LE') throw new Error('CRIU streams are little-endian; this
 
 const libc = koffi.load(null);
 
-/** Tests make calls fail on purpose with this variable. */
+/** Tests inject failures with this variable. */
 const faults = process.env.CRIU_STREAMER_FAULTS ? faultsFrom(process.env.CRIU_STREAMER_FAULTS) : undefined;
 
 function define<A extends unknown[]>(signature: string): (...args: A) => number {
@@ -31,7 +32,10 @@ export function buffer(bytes: number): Buffer {
 	return Buffer.from(new ArrayBuffer(bytes));
 }
 
-/** Where `memory` (from {@link buffer}) starts, for structures that hold addresses; hold `memory` as long as they live. */
+/**
+ * The address of `memory` (from {@link buffer}), for structures that hold addresses; keep `memory` referenced as long as
+ * they are used.
+ */
 export function addressOf(memory: Buffer): bigint {
 	return koffi.address(memory);
 }
@@ -53,7 +57,7 @@ export const pwrite = define<[fd: Fd, from: Memory, bytes: number, at: number]>(
 	'intptr_t pwrite(int fd, const void *from, size_t n, int64_t at)',
 );
 
-/** `from` and `to` hold an int64 offset that the call moves on, or are null (pipes, and files at their own position). */
+/** `fromAt` and `toAt` hold an int64 offset that the call advances, or are null (pipes, and files at their own position). */
 export const splice = define<
 	[from: Fd, fromAt: BigInt64Array | null, to: Fd, toAt: BigInt64Array | null, bytes: number, flags: number]
 >('intptr_t splice(int from, void *from_at, int to, void *to_at, size_t n, uint32_t flags)');
@@ -96,7 +100,7 @@ export const getsockopt = define<[fd: Fd, level: number, option: number, value: 
 export const setsockopt = define<[fd: Fd, level: number, option: number, value: Memory, bytes: number]>(
 	'int setsockopt(int fd, int level, int option, void *value, uint32_t n)',
 );
-/** `message` is a struct msghdr, as made by libc/message.ts. */
+/** `message` is a struct msghdr, built in libc/message.ts. */
 export const recvmsg = define<[fd: Fd, message: Memory, flags: number]>(
 	'intptr_t recvmsg(int fd, void *m, int flags)',
 );
@@ -112,8 +116,8 @@ export const epollCreate1 = define<[flags: number]>('int epoll_create1(int flags
 export const epollCtl = define<[epoll: Fd, operation: number, fd: Fd, event: Memory]>(
 	'int epoll_ctl(int epfd, int op, int fd, void *event)',
 );
-export const epollWait = define<[epoll: Fd, events: Memory, most: number, millis: number]>(
-	'int epoll_wait(int epfd, void *events, int most, int ms)',
+export const epollWait = define<[epoll: Fd, events: Memory, max: number, millis: number]>(
+	'int epoll_wait(int epfd, void *events, int max, int ms)',
 );
 export const timerfdCreate = define<[clock: number, flags: number]>(
 	'int timerfd_create(int clock, int flags)',
@@ -122,11 +126,11 @@ export const timerfdSettime = define<[fd: Fd, flags: number, value: Memory, old:
 	'int timerfd_settime(int fd, int flags, void *value, void *old)',
 );
 
-export const linkat = define<[fromFolder: Fd, from: string, toFolder: Fd, to: string, flags: number]>(
+export const linkat = define<[fromDirectory: Fd, from: string, toDirectory: Fd, to: string, flags: number]>(
 	'int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)',
 );
 const nativeSyncfs = libc.func('int syncfs(int fd)');
-/** On a thread of its own, since a disk takes its time: resolves with what libc returns. */
+/** Runs on a thread of its own, because it waits for the disk. Resolves with the result of libc. */
 export function syncfs(fd: Fd): Promise<number> {
 	return new Promise((resolve) =>
 		nativeSyncfs.async(fd, (_error: unknown, result: number) => resolve(result)),
@@ -140,5 +144,5 @@ export const getrlimit = define<[resource: number, limits: BigUint64Array]>(
 export const setrlimit = define<[resource: number, limits: BigUint64Array]>(
 	'int setrlimit(int resource, const void *limits)',
 );
-/** Ends the process at once: process.exit waits for Node's threads, and one of them may be stuck in a call. */
+/** Ends the process at once: process.exit waits for Node's threads, one of which may be blocked in a call. */
 export const exitNow = define<[status: number]>('int _exit(int status)');

@@ -1,19 +1,19 @@
 /**
- * Numbers of Linux's headers. Those that differ between x86-64 and arm64 come from Node, which was compiled against the
- * headers of the machine it runs on; the others are the same on every architecture that Node and CRIU share.
+ * Constants of the Linux headers. Those that differ between x86-64 and arm64 come from Node, which was compiled against the
+ * headers of its architecture; the others are the same on every architecture that Node and CRIU share.
  */
 import { constants } from 'node:fs';
 
-// By architecture: arm64 has other values for O_DIRECTORY, O_NOFOLLOW, O_DIRECT and O_LARGEFILE.
+// These depend on the architecture: arm64 has other values for O_DIRECTORY, O_NOFOLLOW, O_DIRECT and O_LARGEFILE.
 export const { O_NONBLOCK, O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_CREAT, O_EXCL, O_NOCTTY, O_DIRECTORY } =
 	constants;
-/** A file without a name in a directory. The kernel demands O_DIRECTORY in it, so that an old kernel refuses the open. */
+/** An unnamed file in a directory. It includes O_DIRECTORY, so that a kernel without O_TMPFILE refuses the open. */
 export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 
-/** Which of O_RDONLY, O_WRONLY and O_RDWR an open file has. */
+/** The mask of O_RDONLY, O_WRONLY and O_RDWR. */
 export const O_ACCMODE = 3;
 export const O_CLOEXEC = 0o2000000;
-/** A descriptor that only names a file. */
+/** A descriptor that refers to a file without opening it for reading or writing. */
 export const O_PATH = 0o10000000;
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_FOLLOW = 0x400;
@@ -25,9 +25,9 @@ export const F_GETFL = 3;
 export const F_SETFL = 4;
 export const F_SETPIPE_SZ = 1031;
 export const F_GETPIPE_SZ = 1032;
-/** Bytes waiting in a pipe or a socket. */
+/** Unread bytes in a pipe or a socket. */
 export const FIONREAD = 0x541b;
-/** Bytes of a socket that the other side has not acknowledged. */
+/** Bytes written to a socket that the other side has not acknowledged. */
 export const SIOCOUTQ = 0x5411;
 
 export const MFD_CLOEXEC = 1;
@@ -38,7 +38,7 @@ export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_VSOCK = 40;
-/** Every context of this machine, and the machine itself. */
+/** For a listener: every context ID of this machine. */
 export const VMADDR_CID_ANY = 0xffffffff;
 export const VMADDR_CID_LOCAL = 1;
 export const SOCK_STREAM = 1;
@@ -79,5 +79,5 @@ export const EPOLLET = 1 << 31;
 export const CLOCK_MONOTONIC = 1;
 export const RLIMIT_NOFILE = 7;
 
-/** Of the machines CRIU runs on with 4 KiB pages; with larger ones a pipe only holds more than is assumed here. */
+/** Bytes of a page. Where the kernel has larger pages, a pipe only holds more than is computed with this. */
 export const PAGE = 4096;

@@ -1,8 +1,8 @@
 /**
- * Failed calls of libc, as errors that name the thing, the cause and (where the caller knows one) the cure.
+ * Failed libc calls, as errors that name the thing, the cause and (where there is only one) the cure.
  *
- * The calls in this folder return the negative errno instead of throwing: EAGAIN and EINTR are ordinary answers here, and
- * an exception per answer would cost more than the call.
+ * The calls in this directory return the negative errno instead of throwing: EAGAIN and EINTR are ordinary results here, and
+ * an exception for each would cost more than the call.
  */
 import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
@@ -23,12 +23,14 @@ export const {
 } = constants.errno;
 
 /**
- * What to say against an errno that has but one cure, from modules that are not always loaded: the action script does without
- * libc, because the application stands still while it loads.
+ * The cure for each errno that has only one, registered by modules that are not always loaded: the action script does not
+ * load libc/calls.ts, because the application is frozen while it loads.
  */
 export const cures = new Map<number, () => string>();
 
-/** The words for `errno` (positive or negative): "no space left on device (ENOSPC)"; with the cure where there is but one. */
+/**
+ * The text for `errno` (positive or negative): "no space left on device (ENOSPC)"; with the cure where there is only one.
+ */
 export function errnoText(errno: number): string {
 	const number = Math.abs(errno);
 	const known = getSystemErrorMap().get(-number);
@@ -37,12 +39,15 @@ export function errnoText(errno: number): string {
 	return cure ? `${text}: ${cure()}` : text;
 }
 
-/** The errno of what Node's own calls throw, for {@link errnoText}. */
+/** The errno of an error thrown by Node's own calls, for {@link errnoText}. */
 export function errnoOf(error: unknown): number {
 	return (error as NodeJS.ErrnoException).errno ?? 0;
 }
 
-/** What `call`, one of Node's, returns; where that throws, an error about `what` instead ("cannot open the log file x"). */
+/**
+ * Returns the result of `call`, a call of Node's. Where that throws, throws an error about `what` instead ("cannot open the
+ * log file x").
+ */
 export function explained<T>(what: string, call: () => T): T {
 	try {
 		return call();
@@ -52,8 +57,8 @@ export function explained<T>(what: string, call: () => T): T {
 }
 
 /**
- * What `error` says, in words like those of this program's own errors: "cannot open /x: permission denied (EACCES)" in place
- * of Node's "EACCES: permission denied, open '/x'". Undefined where it is not one of a call of Node's that failed.
+ * The message of `error` in the form of this program's own errors: "cannot open /x: permission denied (EACCES)" in place of
+ * Node's "EACCES: permission denied, open '/x'". Undefined unless `error` is from a failed call of Node's.
  */
 export function nodeErrorText(error: unknown): { what: string; why: string } | undefined {
 	const { errno, code, syscall, path, dest } = error as NodeJS.ErrnoException & { dest?: string };

@@ -1,25 +1,25 @@
 /**
- * Calls that fail on purpose, for tests: what the kernel does once in a million calls must not be met for the first time
- * in front of somebody's process.
+ * Fault injection for tests: a result that the kernel returns once in a million calls must not occur for the first time
+ * while an application is frozen.
  */
 import { constants } from 'node:os';
 
 interface Fault {
 	call: string;
-	/** -errno, or undefined: the call moves one byte only (or half of what it was asked, for splice). */
+	/** -errno, or undefined: the call moves half of the bytes that it was asked for, but at least one. */
 	result: number | undefined;
-	/** Of the calls, which fail: every `every`-th, or with `once` the `every`-th alone. */
+	/** Which of the calls fail: every `every`-th, or with `once` only the `every`-th. */
 	every: number;
 	once: boolean;
 	seen: number;
 }
 
-/** Where in its arguments a call carries the number of bytes that it may move. */
+/** The position, among the arguments of a call, of the number of bytes that it may move. */
 const SIZE_ARGUMENT: Record<string, number> = { read: 2, write: 2, pread: 2, pwrite: 2, splice: 4 };
 
 /**
- * Reads `call:ERRNO:n` (every n-th call fails so), `call:ERRNO:=n` (the n-th alone) and `call:short:n` (moves less than
- * asked), separated by commas: `splice:EAGAIN:3,read:EINTR:2,pipe2:EMFILE:=40`.
+ * Reads `call:ERRNO:n` (every n-th call fails with ERRNO), `call:ERRNO:=n` (only the n-th) and `call:short:n` (every n-th
+ * moves fewer bytes than asked), separated by commas: `splice:EAGAIN:3,read:EINTR:2,pipe2:EMFILE:=40`.
  */
 export function faultsFrom(text: string) {
 	const faults = text.split(',').map((part): Fault => {
@@ -44,9 +44,9 @@ export function faultsFrom(text: string) {
 					if (fault.result !== undefined) return fault.result;
 					const at = SIZE_ARGUMENT[name];
 					if (at === undefined) throw new Error(`CRIU_STREAMER_FAULTS: ${name} moves no bytes`);
-					const less = [...args];
-					less[at] = Math.max(1, Math.floor((args[at] as number) / 2));
-					return call(...(less as A));
+					const fewer = [...args];
+					fewer[at] = Math.max(1, Math.floor((args[at] as number) / 2));
+					return call(...(fewer as A));
 				}
 				return call(...args);
 			};

@@ -1,12 +1,12 @@
-/** How many files this process may have open, and what to say where that is too few. */
+/** The limit on open files, and the hint for an error where it is too low. */
 import { getrlimit, setrlimit } from './calls.js';
 import { RLIMIT_NOFILE } from './constants.js';
 import { cures, EMFILE } from './errno.js';
 
-/** Where the limit cannot be asked for: what most systems begin with. */
+/** Assumed where the limit cannot be read: the default of most systems. */
 const USUAL_LIMIT = 1024;
 
-/** Raises this process's limit on open files as far as it may by itself; returns how many it may have. */
+/** Raises this process's soft limit on open files to the hard limit; returns the limit that then applies. */
 export function raiseFileLimit(): number {
 	const limits = new BigUint64Array(new ArrayBuffer(16));
 	if (getrlimit(RLIMIT_NOFILE, limits) < 0) return USUAL_LIMIT;

@@ -1,6 +1,6 @@
 /**
- * Messages with descriptors (SCM_RIGHTS) over UNIX sockets. The structures are made once and used again: each holds the
- * addresses of the others, so all of them are kept alive here.
+ * Messages with descriptors (SCM_RIGHTS) over UNIX sockets. A receiver reuses its structures. Each holds the addresses of
+ * others, so all of them are kept referenced here.
  */
 import { addressOf, buffer, close, recvmsg, sendmsg } from './calls.js';
 import {
@@ -15,7 +15,7 @@ import { EMFILE } from './errno.js';
 
 /** struct cmsghdr: size_t length, int level, int type. */
 const HEADER_BYTES = 16;
-/** Room for more descriptors than anybody may send, so that surplus ones are seen (and closed) rather than lost. */
+/** Room for more descriptors than any peer is allowed to send, so that surplus ones are received and closed. */
 const MAX_FDS = 16;
 
 function header(data: Buffer, control: Buffer): { message: Buffer; iovec: Buffer } {
@@ -31,26 +31,31 @@ function header(data: Buffer, control: Buffer): { message: Buffer; iovec: Buffer
 	return { message, iovec };
 }
 
-/** What one {@link Receiver.receive} brought: `bytes` of {@link Receiver.data} (or a negative errno), and descriptors. */
+/**
+ * The result of {@link Receiver.receive}: the number of bytes in {@link Receiver.data} (or a negative errno), and the
+ * descriptors.
+ */
 export interface Received {
 	bytes: number;
 	fds: number[];
 }
 
-/** Receives bytes and descriptors; the kernel never mixes the bytes of two messages with descriptors in one call. */
+/** Receives bytes and descriptors. The kernel never returns the bytes of two messages with descriptors in one call. */
 export class Receiver {
 	readonly data: Buffer;
 	readonly #control = buffer(HEADER_BYTES + MAX_FDS * 4);
 	readonly #message: Buffer;
 	readonly #iovec: Buffer;
 
-	/** `bytes`: the most that one call takes. */
+	/** `bytes`: the maximum that one call takes. */
 	constructor(bytes: number) {
 		this.data = buffer(bytes);
 		({ message: this.#message, iovec: this.#iovec } = header(this.data, this.#control));
 	}
 
-	/** Never blocks: bytes is -EAGAIN when nothing is there, 0 at the end. The caller owns `fds` (close-on-exec). */
+	/**
+	 * Never blocks: `bytes` is -EAGAIN when there is no input, 0 at the end of input. The caller owns `fds` (close-on-exec).
+	 */
 	receive(socket: number): Received {
 		this.#message.writeUInt32LE(this.#control.length, 40);
 		this.#iovec.writeUInt32LE(this.data.length, 8);
@@ -66,7 +71,7 @@ export class Receiver {
 			for (let i = at + HEADER_BYTES; rights && i + 4 <= at + size; i += 4) fds.push(control.readInt32LE(i));
 			at += Math.max(HEADER_BYTES, (size + 7) & ~7);
 		}
-		// The kernel had no number left for a descriptor: the message is spoilt.
+		// The kernel dropped a descriptor because this process is at its limit: the message is unusable.
 		if (this.#message.readInt32LE(48) & MSG_CTRUNC) {
 			closeAll(fds);
 			return { bytes: -EMFILE, fds: [] };
@@ -75,7 +80,7 @@ export class Receiver {
 	}
 }
 
-/** Sends `bytes` with `fds`, without blocking; returns what sendmsg does. The caller keeps its descriptors. */
+/** Sends `bytes` with `fds`, without blocking; returns the result of sendmsg. The caller keeps its descriptors. */
 export function sendFds(socket: number, bytes: Uint8Array, fds: readonly number[]): number {
 	const data = buffer(bytes.length);
 	data.set(bytes);
@@ -86,11 +91,11 @@ export function sendFds(socket: number, bytes: Uint8Array, fds: readonly number[
 	for (const [i, fd] of fds.entries()) control.writeInt32LE(fd, HEADER_BYTES + i * 4);
 	const { message, iovec } = header(data, control);
 	const sent = sendmsg(socket, message, MSG_DONTWAIT | MSG_NOSIGNAL);
-	// Used after the call, so that the collector cannot take what the kernel was reading.
+	// Referenced after the call, so that they are not collected while the kernel reads them.
 	return iovec.length && control.length && data.length ? sent : 0;
 }
 
-/** Closes descriptors that came uninvited. */
+/** Closes descriptors that were received and are not used. */
 export function closeAll(fds: readonly number[]): void {
 	for (const fd of fds) close(fd);
 }

@@ -1,17 +1,17 @@
-/** The size of the kernel's pages, which on some architectures is chosen when the kernel is built. */
+/** The page size of the kernel, which on some architectures is chosen when the kernel is built. */
 import { readFileSync } from 'node:fs';
 
-/** Of the entries that the kernel gives a process at its start (getauxval): pairs of words, a key and its value. */
+/** The key of the page size in the auxiliary vector (getauxval), which has pairs of words: a key and its value. */
 const AT_PAGESZ = 6n;
 
-let known: number | undefined;
+let cached: number | undefined;
 
 /** In bytes. */
 export function pageSize(): number {
-	return (known ??= ask());
+	return (cached ??= readAuxv());
 }
 
-function ask(): number {
+function readAuxv(): number {
 	const entries = readFileSync('/proc/self/auxv');
 	for (let at = 0; at + 16 <= entries.length; at += 16)
 		if (entries.readBigUInt64LE(at) === AT_PAGESZ) return Number(entries.readBigUInt64LE(at + 8));

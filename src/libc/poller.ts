@@ -1,9 +1,9 @@
 /**
  * One poll set for every descriptor: an epoll that libuv watches as a single descriptor.
  *
- * Node watches only what it opened itself, and a watcher of its own per descriptor costs several calls; here a wait is one
- * epoll_ctl, and a wake-up brings everything that became ready. Waits are one-shot: whoever was woken tries first and
- * waits again only if the call says EAGAIN.
+ * Node watches only descriptors that it opened itself, and one of its watchers per descriptor costs several calls; here a
+ * wait is one epoll_ctl, and a wake-up delivers every descriptor that became ready. Waits are one-shot: a waiter that was
+ * woken tries its call first, and waits again only after EAGAIN.
  */
 import koffi from 'koffi';
 import { buffer, close, epollCreate1, epollCtl, epollWait } from './calls.js';
@@ -24,48 +24,48 @@ import { Timer } from './timer.js';
 
 export { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from './constants.js';
 
-/** Of struct epoll_event: packed on x86-64, padded to 16 elsewhere. */
+/** Size of struct epoll_event: packed on x86-64, padded to 16 elsewhere. */
 const EVENT_BYTES = process.arch === 'x64' ? 12 : 16;
 const EVENT_DATA = EVENT_BYTES - 8;
-/** Events taken per wake-up; more wait for the next turn of the loop. */
+/** Events taken per wake-up; the rest is taken in the next iteration of the event loop. */
 const BATCH = 128;
 const FAILED = EPOLLERR | EPOLLHUP;
-/** Between the last wait and letting the process end. */
-const REST_MILLIS = 10;
+/** Delay between the end of the last wait and the unref of the poll set. */
+const UNREF_DELAY_MILLIS = 10;
 
 type Wake = (events: number) => void;
 interface Waiters {
 	input: Wake | undefined;
-	/** The input waiter wants to hear only of the other side's end. */
+	/** The input waiter is woken only by a hang-up or an error. */
 	hangupOnly: boolean;
 	output: Wake | undefined;
-	/** The kernel's set has the descriptor. */
-	known: boolean;
+	/** The descriptor is in the kernel's set. */
+	registered: boolean;
 }
 
 class Poller {
 	readonly #epoll = throwIfError(epollCreate1(O_CLOEXEC), 'cannot create the poll set');
 	readonly #events = buffer(EVENT_BYTES * BATCH);
 	readonly #event = buffer(EVENT_BYTES);
-	/** By descriptor, until it is closed or released. */
+	/** The waiters by descriptor, until it is closed or released. */
 	readonly #waiting = new Map<number, Waiters>();
 	readonly #timers = new Map<number, Timer>();
 	readonly #idleTimers: Timer[] = [];
 	#active = 0;
 	#handle: { ref(): unknown; unref(): unknown } | undefined;
 	/** {@link #handle} keeps the process alive. */
-	#holds = false;
-	#restDue = false;
+	#referenced = false;
+	#unrefDue = false;
 
 	/**
 	 * Calls `wake` with the epoll events once `fd` is readable (EPOLLIN) or writable (EPOLLOUT), or has failed or hung up;
 	 * with EPOLLHUP only in the latter case. It is called from the event loop, never from here. One waiter per fd for input
-	 * (or hang-up), one for output. A regular file is always ready. What most want is waitFor (libc/wait.ts).
+	 * (or hang-up), one for output. A regular file is always ready. Most code uses waitFor (libc/wait.ts) instead.
 	 */
 	once(fd: number, events: number, wake: Wake): void {
 		let waiters = this.#waiting.get(fd);
 		if (!waiters) {
-			waiters = { input: undefined, hangupOnly: false, output: undefined, known: false };
+			waiters = { input: undefined, hangupOnly: false, output: undefined, registered: false };
 			this.#waiting.set(fd, waiters);
 		}
 		if (events & EPOLLOUT ? waiters.output : waiters.input) throw new Error(`fd ${fd} is already waited for`);
@@ -74,58 +74,60 @@ class Poller {
 			waiters.input = wake;
 			waiters.hangupOnly = !(events & EPOLLIN);
 		}
-		this.#begin();
+		this.#addActive();
 		if (this.#arm(fd, waiters)) return;
 		// epoll refuses regular files: they are always ready.
-		this.#drop(waiters, events);
+		this.#removeWaiter(waiters, events);
 		setImmediate(wake, events);
 	}
 
-	/** Ends a wait of {@link once}: its waiter is never called. */
+	/** Ends a wait of {@link once} without calling its waiter. */
 	cancel(fd: number, events: number): void {
 		const waiters = this.#waiting.get(fd);
 		if (!waiters || !(events & EPOLLOUT ? waiters.output : waiters.input)) return;
-		this.#drop(waiters, events);
+		this.#removeWaiter(waiters, events);
 	}
 
-	/** Wakes whoever waits for `fd` as if it had hung up, so that its owner can close it. */
+	/** Wakes the waiters of `fd` as if it had hung up, so that its owner can close it. */
 	interrupt(fd: number): void {
 		const waiters = this.#waiting.get(fd);
 		if (!waiters) return;
 		const { input, output } = waiters;
-		if (input) this.#drop(waiters, EPOLLIN);
-		if (output) this.#drop(waiters, EPOLLOUT);
+		if (input) this.#removeWaiter(waiters, EPOLLIN);
+		if (output) this.#removeWaiter(waiters, EPOLLOUT);
 		input?.(EPOLLHUP);
 		output?.(EPOLLHUP);
 	}
 
-	/** Closes `fd`, which nobody waits for any more: the only right way to close what was waited for. */
+	/** Closes `fd`, which has no waiter any more. A descriptor that was waited for must be closed with this. */
 	close(fd: number): void {
 		this.#forget(fd);
 		close(fd);
 	}
 
-	/** Forgets `fd`, which goes on living with another owner. */
+	/** Removes `fd` from the poll set; another owner keeps it open. */
 	release(fd: number): void {
 		if (this.#forget(fd)) epollCtl(this.#epoll, EPOLL_CTL_DEL, fd, this.#event);
 	}
 
-	/** Resolves after about `micros` microseconds: libuv's timers count whole milliseconds, an age for a pipe. */
+	/**
+	 * Resolves after about `micros` microseconds: libuv's timers count whole milliseconds, in which a pipe fills many times.
+	 */
 	pause(micros: number): Promise<void> {
 		return new Promise((resolve) => {
 			const timer = this.#idleTimers.pop() ?? this.#newTimer();
 			timer.start(micros, resolve);
-			this.#begin();
+			this.#addActive();
 		});
 	}
 
-	/** A timer stays in the kernel's set: starting it again is all that a pause takes. */
+	/** A timer stays in the kernel's set, so that a pause only has to start it again. */
 	#newTimer(): Timer {
 		const timer = new Timer();
 		this.#event.writeUInt32LE((EPOLLIN | EPOLLET) >>> 0, 0);
 		this.#event.writeInt32LE(timer.fd, EVENT_DATA);
 		throwIfError(epollCtl(this.#epoll, EPOLL_CTL_ADD, timer.fd, this.#event), 'cannot wait for a timer');
-		// Somebody else closed the descriptor that had this number.
+		// A waiter of this number is of a descriptor that was closed without the poller.
 		this.#waiting.delete(timer.fd);
 		this.#timers.set(timer.fd, timer);
 		return timer;
@@ -133,17 +135,17 @@ class Poller {
 
 	#ring(timer: Timer): void {
 		this.#idleTimers.push(timer);
-		this.#end();
+		this.#removeActive();
 		timer.ring();
 	}
 
-	/** Whether the kernel's set has it. */
+	/** Returns whether `fd` is in the kernel's set. */
 	#forget(fd: number): boolean {
 		this.cancel(fd, EPOLLIN);
 		this.cancel(fd, EPOLLOUT);
-		const known = this.#waiting.get(fd)?.known ?? false;
+		const registered = this.#waiting.get(fd)?.registered ?? false;
 		this.#waiting.delete(fd);
-		return known;
+		return registered;
 	}
 
 	#arm(fd: number, waiters: Waiters): boolean {
@@ -151,50 +153,50 @@ class Poller {
 			(waiters.input && !waiters.hangupOnly ? EPOLLIN : 0) | (waiters.output ? EPOLLOUT : 0) | EPOLLONESHOT;
 		this.#event.writeUInt32LE(events >>> 0, 0);
 		this.#event.writeInt32LE(fd, EVENT_DATA);
-		let result = epollCtl(this.#epoll, waiters.known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, this.#event);
-		// A descriptor that somebody else closed left the set by itself, and its number may be in use again.
+		let result = epollCtl(this.#epoll, waiters.registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, this.#event);
+		// Closing a descriptor elsewhere removes it from the set, and its number may be in use again.
 		if (result === -ENOENT) result = epollCtl(this.#epoll, EPOLL_CTL_ADD, fd, this.#event);
 		else if (result === -EEXIST) result = epollCtl(this.#epoll, EPOLL_CTL_MOD, fd, this.#event);
 		if (result === -EPERM) return false;
-		if (result < 0) this.#drop(waiters, waiters.output ? EPOLLOUT : EPOLLIN);
+		if (result < 0) this.#removeWaiter(waiters, waiters.output ? EPOLLOUT : EPOLLIN);
 		throwIfError(result, `cannot wait for fd ${fd}`);
-		waiters.known = true;
+		waiters.registered = true;
 		return true;
 	}
 
-	#drop(waiters: Waiters, events: number): void {
+	#removeWaiter(waiters: Waiters, events: number): void {
 		if (events & EPOLLOUT) waiters.output = undefined;
 		else waiters.input = undefined;
-		this.#end();
+		this.#removeActive();
 	}
 
-	/** libuv keeps the process alive as long as somebody waits here. */
-	#begin(): void {
+	/** The process stays alive as long as there are waiters. */
+	#addActive(): void {
 		this.#active++;
-		if (this.#holds) return;
-		this.#holds = true;
+		if (this.#referenced) return;
+		this.#referenced = true;
 		if (this.#handle) this.#handle.ref();
 		else this.#handle = koffi.node.poll(this.#epoll, { readable: true }, () => this.#deliver()) as never;
 	}
 
-	/** Who waited mostly waits again at once: letting go of the process each time would cost as much as the wait. */
-	#end(): void {
+	/** A waiter mostly waits again at once: an unref each time would cost as much as the wait. */
+	#removeActive(): void {
 		this.#active--;
-		if (this.#active > 0 || this.#restDue) return;
-		this.#restDue = true;
+		if (this.#active > 0 || this.#unrefDue) return;
+		this.#unrefDue = true;
 		setTimeout(() => {
-			this.#restDue = false;
+			this.#unrefDue = false;
 			if (this.#active > 0) return;
-			this.#holds = false;
+			this.#referenced = false;
 			this.#handle!.unref();
-		}, REST_MILLIS);
+		}, UNREF_DELAY_MILLIS);
 	}
 
 	#deliver(): void {
 		const count = epollWait(this.#epoll, this.#events, BATCH, 0);
 		if (count === -EINTR) return;
 		throwIfError(count, 'cannot read the poll set');
-		// Copied first: a waiter may wait again, but only the next wake-up may fill #events.
+		// A waiter may wait again meanwhile: #events is filled only by the next wake-up.
 		for (let i = 0; i < count; i++) {
 			const events = this.#events.readUInt32LE(i * EVENT_BYTES);
 			this.#wake(this.#events.readInt32LE(i * EVENT_BYTES + EVENT_DATA), events);
@@ -211,9 +213,9 @@ class Poller {
 		const { input, output } = waiters;
 		const wakeInput = input && events & (EPOLLIN | FAILED) ? input : undefined;
 		const wakeOutput = output && events & (EPOLLOUT | FAILED) ? output : undefined;
-		if (wakeInput) this.#drop(waiters, EPOLLIN);
-		if (wakeOutput) this.#drop(waiters, EPOLLOUT);
-		// One-shot: the kernel disarmed both directions, and one of them may still be waited for.
+		if (wakeInput) this.#removeWaiter(waiters, EPOLLIN);
+		if (wakeOutput) this.#removeWaiter(waiters, EPOLLOUT);
+		// One-shot: the kernel disarmed both directions, and one of them may still have a waiter.
 		if ((waiters.input || waiters.output) && this.#waiting.get(fd) === waiters) this.#arm(fd, waiters);
 		wakeInput?.(events);
 		wakeOutput?.(events);

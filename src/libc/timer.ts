@@ -3,10 +3,10 @@ import { buffer, timerfdCreate, timerfdSettime } from './calls.js';
 import { CLOCK_MONOTONIC, O_CLOEXEC, O_NONBLOCK } from './constants.js';
 import { throwIfError } from './errno.js';
 
-/** A timer, for the poll set. Setting it clears what it had to say before. */
+/** A timer, for the poll set. Starting it clears an expiration that was not read. */
 export class Timer {
 	readonly fd = throwIfError(timerfdCreate(CLOCK_MONOTONIC, O_NONBLOCK | O_CLOEXEC), 'cannot create a timer');
-	/** struct itimerspec: an interval (none) and the time until it goes off, each as seconds and nanoseconds. */
+	/** struct itimerspec: an interval (none) and the time until it expires, each as seconds and nanoseconds. */
 	readonly #spec = buffer(32);
 	#resolve: (() => void) | undefined;
 

@@ -3,16 +3,16 @@ import { onAbort } from './abort.js';
 import { poller } from './poller.js';
 
 export interface WaitOptions {
-	/** Ends the wait, with its reason as the error. */
+	/** Aborting it ends the wait, with its reason as the error. */
 	signal?: AbortSignal;
-	/** In milliseconds, as Date.now has them; Infinity (the default): none. */
+	/** In milliseconds, on the clock of Date.now; Infinity (the default): none. */
 	deadline?: number | undefined;
 }
 
 /**
  * Resolves with the epoll events once `fd` is readable (EPOLLIN) or writable (EPOLLOUT), or has failed or hung up; with
  * EPOLLHUP only in the latter case. Resolves with 0 when the deadline passes first. Rejects with the signal's reason if it
- * is aborted by the time that the caller goes on, whatever came. A regular file is always ready.
+ * is aborted before the caller resumes, whatever the events. A regular file is always ready.
  *
  * One wait at a time per fd for input (or hang-up), one for output. An owner that closes `fd` ends them with
  * poller.interrupt, which looks like a hang-up.
@@ -36,7 +36,7 @@ export async function waitFor(fd: number, events: number, options: WaitOptions =
 		if (signal) release = onAbort(signal, giveUp);
 		if (deadline !== Number.POSITIVE_INFINITY) timer = setTimeout(giveUp, Math.max(0, deadline - Date.now()));
 	});
-	// It may have been aborted after this descriptor became ready, by another that did so in the same turn.
+	// A waiter that was woken in the same iteration of the event loop may have aborted it.
 	signal?.throwIfAborted();
 	return came;
 }

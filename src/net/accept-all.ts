@@ -6,10 +6,10 @@ import { EPOLLIN, poller } from '../libc/poller.js';
 import { waitFor } from '../libc/wait.js';
 import { acceptUnix } from '../net/unix-socket.js';
 
-/** Between two tries after an error that may pass, such as a lack of descriptors. */
+/** Pause between two attempts after an error that may pass, such as a lack of descriptors. */
 const RETRY_MILLIS = 20;
 
-/** Whether a failed accept only means that no connection waits, or none any more. */
+/** Whether a failed accept only means that no connection waits any more. */
 export function isPassing(result: number): boolean {
 	return result === -EAGAIN || result === -EINTR || result === -ECONNABORTED;
 }
@@ -19,9 +19,9 @@ export function isPassing(result: number): boolean {
  * function that ends that; it does not close `fd`.
  */
 export function acceptAll(fd: number, take: (connection: number) => void): () => void {
-	let over = false;
+	let stopped = false;
 	const accept = async () => {
-		while (!over) {
+		while (!stopped) {
 			const connection = acceptUnix(fd);
 			if (connection >= 0) attempt(connection, take);
 			else if (isPassing(connection)) await waitFor(fd, EPOLLIN).catch(() => delay(RETRY_MILLIS));
@@ -30,7 +30,7 @@ export function acceptAll(fd: number, take: (connection: number) => void): () =>
 	};
 	void accept();
 	return () => {
-		over = true;
+		stopped = true;
 		poller.interrupt(fd);
 	};
 }

@@ -5,19 +5,19 @@ import { buffer } from '../libc/calls.js';
 import { AF_INET, AF_INET6, AF_VSOCK, VMADDR_CID_ANY, VMADDR_CID_LOCAL } from '../libc/constants.js';
 import { UsageError } from '../runtime/errors.js';
 
-/** `text` is as the user wrote it, for messages. */
+/** `text` is the address as the user wrote it, for messages. */
 export type Address =
 	| { kind: 'tcp'; text: string; host: string; port: number }
 	| { kind: 'unix'; text: string; path: string }
 	| { kind: 'vsock'; text: string; cid: number; port: number };
 
-/** The default host: a listener is reachable from other hosts only where that was asked for. */
+/** The default host: a listener is reachable from other hosts only with an explicit address. */
 const LOOPBACK = '127.0.0.1';
 
-/** The number of a network interface has 32 bits. */
+/** The index of a network interface has 32 bits. */
 const MAX_SCOPE = 0xffffffff;
 
-/** Reads what --connect or --listen (`option`) was given. Throws {@link UsageError}. */
+/** Parses an address of --connect or --listen (`option`). Throws {@link UsageError}. */
 export function parseAddress(option: string, text: string): Address {
 	const refuse = (why: string) =>
 		new UsageError(
@@ -86,7 +86,7 @@ export function describeSockaddr(address: Buffer): string {
 	return `tcp://${new URL(`http://[${groups.join(':')}]`).hostname}:${port}`;
 }
 
-/** The eight numbers of an IPv6 address that is known to be one. */
+/** The eight groups of a valid IPv6 address. */
 function ipv6Groups(text: string): number[] {
 	const hex = text.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes: string[]) => {
 		const [a, b, c, d] = bytes.map(Number) as [number, number, number, number];
@@ -98,7 +98,7 @@ function ipv6Groups(text: string): number[] {
 	return [...head, ...Array(8 - head.length - tail.length).fill(0), ...tail];
 }
 
-/** The number of a network interface, which a link-local address needs. */
+/** The index of a network interface, which a link-local address needs. */
 function scopeOf(zone: string): number {
 	if (/^\d+$/.test(zone)) return Number(zone);
 	const scope = networkInterfaces()[zone]?.find((each) => each.family === 'IPv6')?.scopeid;

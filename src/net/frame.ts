@@ -1,4 +1,4 @@
-/** Length-prefixed messages: a little-endian uint32, then so many bytes. */
+/** Length-prefixed messages: a little-endian uint32, then that many bytes. */
 export const PREFIX_BYTES = 4;
 
 /** `message` with its length before it. */
@@ -9,26 +9,26 @@ export function frame(message: Uint8Array): Buffer {
 	return result;
 }
 
-/** Joins pieces of input into messages; rejects one that is longer than `most` as soon as its length is known. */
+/** Joins pieces of input into messages; rejects one that is longer than `max` as soon as its length is known. */
 export class Deframer {
 	#rest: Buffer = Buffer.alloc(0);
 
 	/** `what` names the sender in errors. */
 	constructor(
 		readonly what: string,
-		readonly most: number,
+		readonly max: number,
 	) {}
 
 	push(bytes: Uint8Array): void {
 		this.#rest = this.#rest.length ? Buffer.concat([this.#rest, bytes]) : Buffer.from(bytes);
 	}
 
-	/** The next whole message, or undefined until more has come. */
+	/** The next complete message, or undefined until there is more input. */
 	next(): Buffer | undefined {
 		if (this.#rest.length < PREFIX_BYTES) return undefined;
 		const length = this.#rest.readUInt32LE(0);
-		if (length > this.most) {
-			throw new Error(`${this.what} sent a message of ${length} bytes; ${this.most} are the most`);
+		if (length > this.max) {
+			throw new Error(`${this.what} sent a message of ${length} bytes; ${this.max} are the most`);
 		}
 		const end = PREFIX_BYTES + length;
 		if (this.#rest.length < end) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Connections as plain descriptors, which splice can move bytes to and from: Node's own sockets read ahead, and pass
- * everything through its memory.
+ * Connections as plain descriptors, which splice can move bytes to and from: Node's own sockets read ahead, and copy
+ * everything through user memory.
  */
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
@@ -40,16 +40,19 @@ import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
 import { codeOf } from '../runtime/errors.js';
 import { acceptUnix, connectUnix, listenUnix, peerOf } from './unix-socket.js';
 
-/** Length of the queue of connections: as many as a stream can have. */
+/** Length of the queue of connections: the maximum number of shards. */
 const BACKLOG = 32;
-/** A host that vanished is noticed after 10 s of silence and five questions, one every 5 s. */
+/** A host that disappeared is noticed after 10 s without traffic and five probes, one every 5 s. */
 const KEEPALIVE: [option: number, value: number][] = [
 	[TCP_KEEPIDLE, 10],
 	[TCP_KEEPINTVL, 5],
 	[TCP_KEEPCNT, 5],
 ];
 
-/** One try to connect. The caller owns the descriptor (non-blocking). Throws errors with `errno` where a system call failed. */
+/**
+ * One attempt to connect. The caller owns the descriptor (non-blocking). Throws errors with `errno` where a system call
+ * failed.
+ */
 export async function dial(address: Address, deadline: number): Promise<number> {
 	const what = `cannot connect to ${address.text}`;
 	if (address.kind === 'unix') return throwIfError(connectUnix(address.path), what);
@@ -86,11 +89,11 @@ async function dialOne(to: Buffer, what: string, deadline: number): Promise<numb
 export interface Listener {
 	readonly address: Address;
 	readonly fd: number;
-	/** Where it is a UNIX socket, its path goes too. */
+	/** Also removes the path of a UNIX socket. */
 	close(): void;
 }
 
-/** Starts to listen. Throws where the address is in use or not of this machine. */
+/** Starts to listen. Throws where the address is in use or not an address of this machine. */
 export async function listenAt(address: Address): Promise<Listener> {
 	if (address.kind === 'unix') {
 		const path = resolve(address.path);
@@ -106,7 +109,7 @@ export async function listenAt(address: Address): Promise<Listener> {
 	const [at] = await sockaddrs(address);
 	const fd = openSocket(at!, what);
 	try {
-		// The port of a run that just ended is still remembered by the kernel.
+		// The kernel keeps the port of a previous run in TIME_WAIT.
 		setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 		throwIfError(bind(fd, at!, at!.length), what);
 		throwIfError(listen(fd, BACKLOG), what);
@@ -147,12 +150,12 @@ export function acceptAt({ fd: listening, address }: Listener): { fd: number; na
 	return { fd, name };
 }
 
-/** Resolves when {@link acceptAt} may have something, or the listener was closed. */
+/** Resolves when {@link acceptAt} may have a connection, or the listener was closed. */
 export async function incoming(listener: Listener): Promise<void> {
 	await waitFor(listener.fd, EPOLLIN);
 }
 
-/** Every sockaddr that the address stands for: a name may have several. */
+/** Every sockaddr of the address: a host name may have several. */
 async function sockaddrs(address: Exclude<Address, { kind: 'unix' }>): Promise<Buffer[]> {
 	if (address.kind === 'vsock') return [vsockSockaddr(address.cid, address.port)];
 	const { host, port } = address;

@@ -1,6 +1,6 @@
 /**
- * UNIX sockets by path. Node's own net module cannot receive descriptors, cannot take a listening socket over from another
- * process, and sets modes after the fact.
+ * UNIX sockets by path. Node's own net module cannot receive descriptors, cannot take over a listening socket of another
+ * process, and sets modes only after the socket is visible.
  */
 import {
 	closeSync,
@@ -41,9 +41,9 @@ import { StreamError } from '../runtime/stream-error.js';
 
 /** Flags of a listening socket in /proc/net/unix (__SO_ACCEPTCON). */
 const LISTENING = 0x10000;
-/** Of sun_path, with the closing NUL. */
+/** The size of sun_path, with the closing NUL. */
 const PATH_BYTES = 108;
-/** Connections that wait to be accepted, where it does not matter how many. */
+/** Default length of the queue of connections. */
 const BACKLOG = 16;
 
 /** See {@link listenUnix}. */
@@ -53,14 +53,14 @@ type Probe = 'connection' | 'table';
 function withAddress(path: string, use: (address: Buffer) => number): number {
 	if (Buffer.byteLength(path) < PATH_BYTES) return use(address(path));
 	const open = () => openSync(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const folder = explained(`cannot open the folder of the socket ${path}`, open);
+	const directory = explained(`cannot open the directory of the socket ${path}`, open);
 	try {
-		const short = `/proc/self/fd/${folder}/${basename(path)}`;
+		const short = `/proc/self/fd/${directory}/${basename(path)}`;
 		if (Buffer.byteLength(short) >= PATH_BYTES)
 			throw new Error(`${path}: the file name is too long for a socket`);
 		return use(address(short));
 	} finally {
-		closeSync(folder);
+		closeSync(directory);
 	}
 }
 
@@ -89,13 +89,13 @@ export function connectUnix(path: string): number {
 
 /**
  * A listening socket at `path`, mode 0600 from its first moment; the caller owns the descriptor and unlinks the path. A
- * socket that a dead process left is replaced; one in use is an error that names the process.
+ * socket of a process that has ended is replaced; one in use is an error that names the process.
  *
- * `probe` says how to tell: by a connection, which is most reliable but is seen by the server, or by the kernel's table,
- * for sockets whose server takes the first connection for CRIU. As many as `most` connections wait to be accepted: further
- * ones wait within connect(2), and have not written anything.
+ * `probe` is the way to detect use: by a connection, which is the most reliable but visible to the server, or by the
+ * kernel's table, for sockets whose server takes the first connection for CRIU. Up to `max` connections wait to be accepted;
+ * further ones wait within connect(2), and cannot write yet.
  */
-export function listenUnix(path: string, probe: Probe, most = BACKLOG): number {
+export function listenUnix(path: string, probe: Probe, max = BACKLOG): number {
 	refuseInUse(path, probe);
 	const fd = unixSocket();
 	// Bound under another name and linked, so that the path never leads to a socket that does not listen yet.
@@ -110,7 +110,7 @@ export function listenUnix(path: string, probe: Probe, most = BACKLOG): number {
 		}
 		try {
 			// The kernel queues one connection more than the backlog.
-			throwIfError(listen(fd, most - 1), `cannot listen on ${path}`);
+			throwIfError(listen(fd, max - 1), `cannot listen on ${path}`);
 			while (!claim(path, fresh, probe));
 		} finally {
 			unlinkSync(fresh);
@@ -123,8 +123,8 @@ export function listenUnix(path: string, probe: Probe, most = BACKLOG): number {
 }
 
 /**
- * Gives the socket at `fresh` the name `path` too. Of several that start at once only one may have it, so nothing is
- * replaced: a socket that is dead is moved away and looked at once more. Returns false where it must be tried again.
+ * Gives the socket at `fresh` the name `path` too. Of several streamers that start at once only one may get it, so no file
+ * is replaced: a dead socket is renamed and checked once more. Returns false where the caller must retry.
  */
 function claim(path: string, fresh: string, probe: Probe): boolean {
 	try {
@@ -142,7 +142,7 @@ function claim(path: string, fresh: string, probe: Probe): boolean {
 		throw error;
 	}
 	try {
-		// Another process took the name meanwhile: give it back.
+		// Another process has taken the path meanwhile: restore it.
 		if (isAlive(aside)) linkSync(aside, path);
 	} finally {
 		unlinkSync(aside);
@@ -150,7 +150,7 @@ function claim(path: string, fresh: string, probe: Probe): boolean {
 	return false;
 }
 
-/** Throws where a living process listens on `path`, or where it is no socket. */
+/** Throws where a running process listens on `path`, or where it is not a socket. */
 export function refuseInUse(path: string, probe: Probe): void {
 	const found = lstatSync(path, { throwIfNoEntry: false });
 	if (!found) return;
@@ -171,7 +171,7 @@ function ownerByConnection(path: string): string | undefined {
 	return describe(pid);
 }
 
-/** Whether a process has the stream socket at `path`: one of another type cannot connect to it, and the error tells. */
+/** Whether a process has the stream socket at `path` open: connecting a datagram socket to it fails with EPROTOTYPE. */
 function isAlive(path: string): boolean {
 	const fd = unixSocket(SOCK_DGRAM);
 	const result = withAddress(path, (to) => connect(fd, to, to.length));
@@ -179,7 +179,7 @@ function isAlive(path: string): boolean {
 	return result === -EPROTOTYPE;
 }
 
-/** The process that listens on `path` according to /proc/net/unix, which knows sockets by the path they were bound to. */
+/** The process that listens on `path` according to /proc/net/unix, which lists sockets by the path they were bound to. */
 function ownerByTable(path: string): string | undefined {
 	if (!isAlive(path)) return undefined;
 	const wanted = realpathSync(dirname(path));
@@ -191,15 +191,15 @@ function ownerByTable(path: string): string | undefined {
 		const bound = rest.join(' ');
 		if (Number.parseInt(flags ?? '', 16) !== LISTENING || !isIt(basename(bound))) continue;
 		const pid = processWith(`socket:[${inode}]`);
-		// A path through /proc/self/fd was too long to be bound as it is: nothing tells which directory it was.
-		if (bound.startsWith('/proc/self/fd/') || folderOf(bound, pid) === wanted) {
+		// A socket with a path too long to bind is listed with /proc/self/fd, which does not tell its directory.
+		if (bound.startsWith('/proc/self/fd/') || directoryOf(bound, pid) === wanted) {
 			return pid === undefined ? 'another process' : describe(pid);
 		}
 	}
 	return 'another process';
 }
 
-function folderOf(bound: string, pid: number | undefined): string | undefined {
+function directoryOf(bound: string, pid: number | undefined): string | undefined {
 	try {
 		return realpathSync(isAbsolute(bound) ? dirname(bound) : join(`/proc/${pid}/cwd`, dirname(bound)));
 	} catch {
@@ -207,14 +207,14 @@ function folderOf(bound: string, pid: number | undefined): string | undefined {
 	}
 }
 
-/** The process that has `what` (as readlink shows it) among its descriptors. */
+/** The process with a descriptor of `what` (as readlink shows it). */
 function processWith(what: string): number | undefined {
 	for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
 		try {
 			const fds = readdirSync(`/proc/${pid}/fd`);
 			if (fds.some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === what)) return Number(pid);
 		} catch {
-			// It ended meanwhile, or there is no permission to look at it.
+			// The process has ended meanwhile, or may not be inspected.
 		}
 	}
 	return undefined;
@@ -232,7 +232,8 @@ function describe(pid: number): string {
 export function peerOf(fd: number): { pid: number; uid: number; gid: number } {
 	const value = buffer(12);
 	const result = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, Int32Array.of(12));
-	if (result < 0) throw new Error(`cannot tell who is at the other end of fd ${fd}: ${errnoText(result)}`);
+	if (result < 0)
+		throw new Error(`cannot tell which process is at the other end of fd ${fd}: ${errnoText(result)}`);
 	return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
 }
 

@@ -1,6 +1,6 @@
 /**
- * Everything about the options that can be known before CRIU or a stream is waited for, in one place: wrong usage first, then
- * the state of the machine. What fails here leaves nothing behind, because nothing has been made yet.
+ * All checks of the options that are possible before waiting for CRIU or a stream, in one place: wrong usage first, then the
+ * state of the machine. A failure here leaves nothing behind, because nothing has been created yet.
  */
 
 import type { LinkRequest } from '../peer/handshake.js';
@@ -22,17 +22,17 @@ export interface Checked {
 
 /** Input of the checks besides the options. */
 export interface Start {
-	/** Of the socket for CRIU in the work directory; undefined: the command needs none. */
+	/** The name of the socket for CRIU in the work directory; undefined: the command needs none. */
 	socketName: string | undefined;
 	/** The socket that systemd handed over. */
 	activated: number | undefined;
-	/** Another process will do the work, and repeat the checks. */
+	/** Another process, the daemon, will do the work and repeat the checks. */
 	passesOn: boolean;
 	/** The command runs within another program, which may hold the other end of a pipe itself. */
 	embedded?: boolean;
 }
 
-/** Throws UsageError about wrong usage (exit status 2), and other errors about what is wrong with the machine (1). */
+/** Throws UsageError about wrong usage (exit status 2), and other errors about the state of the machine (1). */
 export async function checkOptions(options: Options, start: Start): Promise<Checked> {
 	checkTogether(options);
 	checkWatchers(options);
@@ -45,7 +45,7 @@ export async function checkOptions(options: Options, start: Start): Promise<Chec
 	return { way, handedOver };
 }
 
-/** Loaded where there are any: the application may be waiting while modules load. */
+/** Loads the module only for connections: the application may be frozen while modules load. */
 async function connections(options: Options, { passesOn }: Start): Promise<LinkRequest> {
 	const { checkConnections } = await import('./connections.js');
 	return await checkConnections(options, passesOn);

@@ -1,4 +1,4 @@
-/** What --connect or --listen asks for: addresses, and the files with secrets, read once. */
+/** The parameters of --connect or --listen: addresses, and the files with secrets, read once. */
 import { statSync } from 'node:fs';
 import { parseAddress } from '../net/address.js';
 import type { LinkRequest } from '../peer/handshake.js';
@@ -11,7 +11,7 @@ const STALL_MILLIS = 60_000;
 
 /**
  * The connections of the command. Throws UsageError about invalid addresses, other errors about files. With `passesOn`
- * another process reads the files again: what can be read only once, such as a shell's <(command), is left to it.
+ * another process reads the files again: files that can be read only once, such as a shell's <(command), are not read here.
  */
 export async function checkConnections(options: Options, passesOn: boolean): Promise<LinkRequest> {
 	const { listen, connect, tokenFile, stallTimeout } = options;

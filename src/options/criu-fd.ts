@@ -17,7 +17,7 @@ export interface HandedOver {
 	kind: 'listening' | 'connected';
 }
 
-/** The socket of --criu-fd, or else `activated`, the one from systemd. Throws where it cannot be one for CRIU. */
+/** The socket of --criu-fd, or else `activated`, the one from systemd. Throws where it cannot be used for CRIU. */
 export function checkCriuFd(options: Options, activated: number | undefined): HandedOver | undefined {
 	const fd = options.criuFd ?? activated;
 	if (fd === undefined) return undefined;
@@ -45,7 +45,7 @@ function kindOf(fd: number, name: string): 'listening' | 'connected' {
 	if (option(SO_DOMAIN) !== AF_UNIX || option(SO_TYPE) !== SOCK_STREAM)
 		throw new Error(`${name}: fd ${fd} is not a UNIX stream socket: CRIU passes descriptors, and needs one`);
 	const listening = option(SO_ACCEPTCONN) === 1;
-	// The kernel has no credentials for a socket without a peer, and says -1.
+	// The kernel has no credentials for a socket without a peer, and returns -1.
 	if (!listening && peerOf(fd).uid === 0xffffffff)
 		throw new Error(`${name}: fd ${fd} is neither connected nor listening`);
 	return listening ? 'listening' : 'connected';

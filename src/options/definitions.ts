@@ -1,4 +1,4 @@
-/** The options of all commands, as the command line has them; docs/cli.md has an example of each. */
+/** The options of all commands, for the command line; docs/cli.md has an example of each. */
 
 export type Command = 'capture' | 'extract' | 'serve';
 
@@ -23,7 +23,7 @@ const table = {
 		alias: 'W',
 		type: 'string',
 		group: main,
-		describe: 'Folder of the sockets, which CRIU gets as its --images-dir [default: images-dir, else .]',
+		describe: 'Directory of the sockets, which CRIU gets as its --images-dir [default: images-dir, else .]',
 	},
 	'images-dir': {
 		alias: 'D',
@@ -86,7 +86,7 @@ const table = {
 		type: 'string',
 		group: main,
 		only: readers,
-		describe: 'Folder for what does not fit into memory, in an unnamed file',
+		describe: 'Directory for what does not fit into memory, in an unnamed file',
 	},
 	'memory-limit': {
 		type: 'string',
@@ -119,7 +119,7 @@ const table = {
 	'tls-ca': {
 		type: 'string',
 		group: network,
-		describe: 'TLS: who may sign the other side’s certificate (PEM)',
+		describe: 'TLS: CA of the other side’s certificate (PEM)',
 	},
 	'stall-timeout': {
 		type: 'string',

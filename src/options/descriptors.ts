@@ -36,7 +36,7 @@ export function descriptorsOf(options: Options): Map<number, string> {
 	return fds;
 }
 
-/** Whether `fd` was handed to this process: what Node opens for itself (epoll, eventfd) has no file type. */
+/** Whether `fd` was passed to this process: descriptors that Node opens for itself (epoll, eventfd) have no file type. */
 export function isOpen(fd: number): boolean {
 	try {
 		return (fstatSync(fd).mode & constants.S_IFMT) !== 0;

@@ -1,6 +1,6 @@
 /**
- * Directories and files that the command will make or write to. Nothing is made here that stays: a command that cannot do its
- * work leaves no trace, and one that can makes them when everything else is known to be right.
+ * Directories and files that the command will create or write to. The checks leave nothing behind: a command that cannot run
+ * creates no file, and one that can creates them after all checks.
  */
 import { closeSync, existsSync, lstatSync, openSync, type Stats, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -12,19 +12,19 @@ import { refusePidfile } from './pidfile.js';
 import type { Options } from './resolve.js';
 import { writesFiles } from './together.js';
 
-/** What the kernel says of a directory in which this process may make no file, or in which there is no room for one. */
+/** The kernel's errors for a directory in which this process may not create a file, or which has no room for one. */
 const REFUSALS = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT']);
 
-/** What it says where the file system has no files without names. */
+/** The kernel's errors where the file system does not support O_TMPFILE. */
 const NO_UNNAMED = new Set(['EOPNOTSUPP', 'ENOTSUP', 'EISDIR']);
 
-/** How a message calls a directory, and the option that chooses another one. */
+/** The name of a directory in messages, and the option that chooses another one. */
 interface Named {
 	what: string;
 	option: string;
 }
 
-/** The directory of the sockets; --images-dir where that stands for it. */
+/** Names the directory of the sockets; --images-dir where it is used for them. */
 export function workDirName({ workDir, imagesDir }: Options): Named {
 	return workDir === imagesDir
 		? { what: 'the images dir', option: '--images-dir' }
@@ -32,8 +32,8 @@ export function workDirName({ workDir, imagesDir }: Options): Named {
 }
 
 /**
- * Throws where the files of the command cannot be made: images, sockets (that for CRIU is `socketName`, unless one was `handedOver`;
- * undefined: none is needed), the pidfile, the log file, the spool.
+ * Throws where the files of the command cannot be created: images, sockets (the one for CRIU is `socketName`, unless one was
+ * `handedOver`; undefined: none is needed), the pidfile, the log file, the spool.
  */
 export function checkDirectories(
 	options: Options,
@@ -43,7 +43,7 @@ export function checkDirectories(
 	const { imagesDir, spool, pidfile, logFile } = options;
 	const workDir = resolve(options.workDir);
 	if (writesFiles(options)) checkDirectory(imagesDir!, { what: 'the images dir', option: '--images-dir' });
-	// The action script asks on a socket there, also where CRIU's own socket was handed over.
+	// The control socket is created there, also where CRIU's own socket was handed over.
 	checkDirectory(workDir, workDirName(options), socketName !== undefined);
 	if (socketName !== undefined && !handedOver) refuseInUse(join(workDir, socketName), 'table');
 	if (spool !== undefined) checkSpool(spool);
@@ -55,11 +55,12 @@ export function checkDirectories(
 	if (logFile !== undefined) checkLogFile(resolve(workDir, logFile), workDir);
 }
 
-/** Throws unless the directory at `path` is there or can be made, and with `writable` unless files can be made in it. */
+/** Throws unless the directory at `path` exists or can be created, and with `writable` unless files can be created in it. */
 export function checkDirectory(path: string, { what, option }: Named, writable = true): void {
 	const directory = resolve(path);
 	const { at, stat } = nearest(directory, what, option);
-	if (!stat.isDirectory()) throw new Error(`${what} ${directory} is not a folder: choose another ${option}`);
+	if (!stat.isDirectory())
+		throw new Error(`${what} ${directory} is not a directory: choose another ${option}`);
 	if (at === directory && !writable) return;
 	const errno = probe(at);
 	if (errno === undefined) return;
@@ -68,32 +69,32 @@ export function checkDirectory(path: string, { what, option }: Named, writable =
 	throw new Error(`${cannot}: ${errnoText(errno)}; choose another ${option}`);
 }
 
-/** What is at `path`, or else the closest directory above it: there the first directory would be made. */
+/** The file at `path`, or else its closest existing parent, in which the first directory would be created. */
 function nearest(path: string, what: string, option: string): { at: string; stat: Stats } {
 	for (let at = path; ; at = dirname(at)) {
 		try {
-			// A link to nothing is in the way of a directory.
+			// A dangling symbolic link prevents the creation of a directory.
 			const stat = statSync(at, { throwIfNoEntry: false }) ?? lstatSync(at, { throwIfNoEntry: false });
 			if (stat) return { at, stat };
 		} catch (error) {
 			const { code } = error as NodeJS.ErrnoException;
-			// Below a file: the file itself is found next.
+			// The path is below a file, which the next iteration finds.
 			if (code === 'ENOTDIR') continue;
 			throw new Error(`cannot make ${what} ${path}: ${errnoText(errnoOf(error))}; choose another ${option}`);
 		}
 	}
 }
 
-/** Why no file can be made in `directory`, as an errno; undefined where one can. */
+/** The errno with which the creation of a file in `directory` fails; undefined where it succeeds. */
 function probe(directory: string): number | undefined {
 	try {
-		// A file without a name leaves nothing behind. access(2) would ask for the real user, without its capabilities.
+		// An unnamed file leaves nothing behind. access(2) would check the real user, without its capabilities.
 		closeSync(openSync(directory, O_WRONLY | O_TMPFILE, 0o600));
 		return undefined;
 	} catch (error) {
 		if (REFUSALS.has((error as NodeJS.ErrnoException).code!)) return errnoOf(error);
 	}
-	// Not every file system has files without names: for the moment one has a name.
+	// Not every file system supports O_TMPFILE: use a file with a name for a moment.
 	const path = join(directory, `.criu-image-streamer.${process.pid}`);
 	try {
 		registerCleanup(path);
@@ -106,7 +107,7 @@ function probe(directory: string): number | undefined {
 	}
 }
 
-/** What is read again and again must not have a name: a file that is left behind there would fill the disk. */
+/** The spool must be an unnamed file: a file that is left behind would fill the disk. */
 function checkSpool(spool: string): void {
 	try {
 		closeSync(openSync(spool, O_RDWR | O_TMPFILE, 0o600));
@@ -119,7 +120,7 @@ function checkSpool(spool: string): void {
 	}
 }
 
-/** Throws where no file can be made at `path`: in the work dir, which may be made yet, or in a directory that is there. */
+/** Throws where no file can be created at `path`: in the work dir, which may not exist yet, or in an existing directory. */
 function checkParent(path: string, workDir: string, cannot: string): void {
 	const directory = dirname(path);
 	if (directory === workDir && !existsSync(directory)) return;
@@ -130,7 +131,7 @@ function checkParent(path: string, workDir: string, cannot: string): void {
 function checkLogFile(path: string, workDir: string): void {
 	const cannot = `cannot open the log file ${path}`;
 	try {
-		// Of a FIFO without a reader the open fails rather than waits.
+		// Opening a FIFO without a reader fails with O_NONBLOCK, and would wait without it.
 		closeSync(openSync(path, O_WRONLY | O_APPEND | O_NONBLOCK));
 	} catch (error) {
 		const { code } = error as NodeJS.ErrnoException;

@@ -1,8 +1,8 @@
-/** Whose a pidfile is: one that is there already belongs to somebody, or is what a crash has left. */
+/** Detects an existing pidfile: it belongs to a running process, or a process that was killed has left it. */
 import { lstatSync, readFileSync } from 'node:fs';
 import { explained } from '../libc/errno.js';
 
-/** Throws where a file at `path` (absolute) is there already, with whose it is and what to do about it. */
+/** Throws where a file at `path` (absolute) exists; the error names its process and the cure. */
 export function refusePidfile(path: string): void {
 	const look = () => lstatSync(path, { throwIfNoEntry: false });
 	if (explained(`cannot write the pidfile ${path}`, look))
@@ -14,7 +14,7 @@ function ownerOf(path: string): string {
 	try {
 		pid = Number(readFileSync(path, 'utf8'));
 	} catch {
-		// A directory, or gone by now.
+		// It is a directory, or has been removed meanwhile.
 	}
 	if (!Number.isSafeInteger(pid) || pid < 1) return ': remove it, or choose another';
 	try {

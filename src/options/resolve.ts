@@ -1,4 +1,4 @@
-/** What a command is asked to do: its options, read. Whether they can be followed is checked in options/. */
+/** Parses the options of a command. Their combination and the machine are checked by other modules of options/. */
 import { UsageError } from '../runtime/errors.js';
 import type { ExtFile } from '../stream/ext-file.js';
 import { MAX_SHARDS } from '../stream/limits.js';
@@ -17,14 +17,14 @@ import {
 	split,
 } from './values.js';
 
-/** What a command is asked to do. */
+/** The parsed options of a command. */
 export interface Options {
 	command: Command;
 	/** Directory of the sockets, the pidfile and the log. */
 	workDir: string;
-	/** As given; what it means depends on the command. */
+	/** As given; its meaning depends on the command. */
 	imagesDir: string | undefined;
-	/** Undefined: stdout or stdin, unless {@link connect} or {@link listen} say where. */
+	/** Undefined: stdout or stdin, unless {@link connect} or {@link listen} has addresses. */
 	shardFds: number[] | undefined;
 	extFiles: ExtFile[];
 	/** Undefined: progress is not written. */
@@ -59,20 +59,20 @@ export interface Options {
 	displayStats: boolean;
 }
 
-/** Of CRIU: one after another they would take weeks. */
+/** Maximum of --criu-clients: as many restores, one after another, would take weeks. */
 const MAX_CLIENTS = 1_000_000;
 
 type Raw = Record<string, unknown>;
 
 /**
- * The options of a parsed command line, or of what stands for one: `given` has words by the names of options. Throws
- * {@link UsageError} about values that cannot be read.
+ * The options of a parsed command line or of the object of an API call: `given` has words by the names of options. Throws
+ * {@link UsageError} about invalid values.
  */
 export function readOptions(command: Command, given: Raw): Options {
 	const raw = { ...given };
-	for (const [name, { only, choices, default: usual }] of Object.entries(definitions)) {
-		raw[name] ??= usual;
-		const given = raw[name] !== undefined && raw[name] !== false && raw[name] !== usual;
+	for (const [name, { only, choices, default: defaultValue }] of Object.entries(definitions)) {
+		raw[name] ??= defaultValue;
+		const given = raw[name] !== undefined && raw[name] !== false && raw[name] !== defaultValue;
 		if (given && choices && !choices.includes(String(raw[name])))
 			throw new UsageError(`--${name}: ${raw[name]} is not one of ${choices.join(', ')}`);
 		if (only && given && !only.includes(command)) {

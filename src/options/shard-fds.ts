@@ -1,6 +1,6 @@
 /**
- * Shards that are descriptors of the user's. Whatever was handed over by mistake (a terminal, a directory, the wrong end of a
- * pipe, a number that Node uses itself) is found before the stream begins, and not by what becomes of the stream.
+ * Shards that are descriptors given by the user. A descriptor passed by mistake (a terminal, a directory, the wrong end of a
+ * pipe, a number that Node uses itself) is detected before the stream begins.
  */
 import { fstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
 import { isatty } from 'node:tty';
@@ -13,19 +13,22 @@ import type { Options } from './resolve.js';
 
 type Direction = 'write' | 'read';
 
-/** A socket that says nothing for so long has lost its other side; a pipe's other side may have reasons. */
+/**
+ * The default stall timeout of a socket: after this time without progress its other side is taken for dead. A pipe has none,
+ * since its other side may pause for good reasons.
+ */
 const SOCKET_STALL_MILLIS = 60_000;
 /** The device number of /dev/null. */
 const DEV_NULL = 0x103;
-/** A pipe, a socket or a file is needed where a terminal or nothing was given; this is how it is meant. */
+/** A correct command line, for errors about a terminal or a closed descriptor. */
 const EXAMPLE = {
 	write: 'criu-image-streamer capture … | ssh host criu-image-streamer extract',
 	read: 'ssh host criu-image-streamer capture … | criu-image-streamer extract',
 };
 
 /**
- * The descriptors that carry the stream of the command. Throws {@link UsageError} about one that cannot. With `embedded` this
- * process may have the other end of a pipe too.
+ * The descriptors that carry the stream of the command. Throws {@link UsageError} about one that cannot. With `embedded`
+ * this process may hold the other end of a pipe as well.
  */
 export function checkShardFds(options: Options, embedded = false): ShardFd[] {
 	const direction = options.command === 'capture' ? 'write' : 'read';
@@ -42,7 +45,7 @@ export function checkShardFds(options: Options, embedded = false): ShardFd[] {
 	return shards;
 }
 
-/** What `fd` is, or why it cannot carry a stream. */
+/** Returns the type and flags of `fd`. Throws the reason why it cannot carry a stream. */
 function check(fd: number, name: string, direction: Direction): { stat: Stats; flags: number } {
 	const refuse = (why: string) => new UsageError(`${name} ${why}`);
 	let stat: Stats;
@@ -54,20 +57,20 @@ function check(fd: number, name: string, direction: Direction): { stat: Stats; f
 	if (isatty(fd)) {
 		throw refuse(`is a terminal, and an image is no text: use a pipe or a file, as in ${EXAMPLE[direction]}`);
 	}
-	// Node opens it in place of a stdin or stdout that was closed.
+	// Node opens /dev/null in place of a stdin or stdout that was closed.
 	if (stat.rdev === DEV_NULL && fd <= 2) {
 		throw refuse(`is closed, or /dev/null: it has to be a pipe or a file, as in ${EXAMPLE[direction]}`);
 	}
 	const through = direction === 'write' ? '| cat >' : 'cat … |';
-	if (stat.isDirectory()) throw refuse('is a folder; it has to be a pipe, a stream socket or a file');
+	if (stat.isDirectory()) throw refuse('is a directory; it has to be a pipe, a stream socket or a file');
 	if (stat.isCharacterDevice() || stat.isBlockDevice())
 		throw refuse(`is a device, which cannot be waited for: put a pipe before it (${through})`);
 	const flags = fcntl(fd, F_GETFL, 0);
 	const mode = flags & O_ACCMODE;
 	const unfit = direction === 'write' ? O_RDONLY : O_WRONLY;
-	// What Node and this program open for themselves (epoll, eventfd, timers) has no type at all.
+	// Descriptors that Node and this program open for themselves (epoll, eventfd, timers) have no file type.
 	if (!stat.isFIFO() && !stat.isSocket() && !stat.isFile())
-		throw refuse('is not open: nobody handed a pipe, a socket or a file over as this number');
+		throw refuse('is not open: no pipe, socket or file was handed over as this number');
 	if (flags & O_PATH || mode === unfit) {
 		const other = direction === 'write' ? 'reading' : 'writing';
 		throw refuse(
@@ -79,8 +82,8 @@ function check(fd: number, name: string, direction: Direction): { stat: Stats; f
 }
 
 /**
- * A pipe of which this process holds both ends: Node's own (a number that nobody opened), or one whose reader would wait
- * for itself at the end.
+ * Refuses a pipe of which this process holds both ends: Node's own (under a number that the user did not open), or one whose
+ * reader would wait for itself at the end.
  */
 function refuseOwnPipe(fd: number, name: string, direction: Direction, flags: number): void {
 	if ((flags & O_ACCMODE) === O_RDWR || (direction === 'write' && !(flags & O_NONBLOCK))) return;
@@ -105,7 +108,7 @@ function refuseOwnPipe(fd: number, name: string, direction: Direction, flags: nu
 	);
 }
 
-/** Two shards that end in the same thing would mix their bytes. */
+/** Refuses two shards with the same file: their bytes would be mixed. */
 function refuseSame(all: readonly { name: string; stat: Stats }[]): void {
 	const seen = new Map<string, string>();
 	for (const { name, stat } of all) {
@@ -116,7 +119,7 @@ function refuseSame(all: readonly { name: string; stat: Stats }[]): void {
 	}
 }
 
-/** Lines of progress in the middle of an image would spoil it. */
+/** Refuses progress on a shard: lines in the middle of an image would corrupt it. */
 function refuseProgress(all: readonly { name: string; stat: Stats }[], progressFd: number): void {
 	let progress: string;
 	try {

@@ -1,10 +1,13 @@
-/** The files of --tls-cert, --tls-key and --tls-ca. Those that are none would show up as a handshake that fails. */
+/** The files of --tls-cert, --tls-key and --tls-ca, checked early: a wrong file would only show as a failed handshake. */
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import type { TlsFiles } from '../peer/tls-files.js';
 import type { Options } from './resolve.js';
 
-/** What the files hold (PEM). Throws where one cannot be read, holds nothing of its kind, or does not fit the others. */
+/**
+ * The contents of the files (PEM). Throws where one cannot be read, has the wrong kind of content, or does not fit the
+ * others.
+ */
 export function readTlsFiles({ tlsCert, tlsKey, tlsCa }: Options): TlsFiles {
 	const files = { ...load('cert', tlsCert), ...load('key', tlsKey), ...load('ca', tlsCa) };
 	check(files);

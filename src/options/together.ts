@@ -1,4 +1,4 @@
-/** Options that need each other, or exclude each other: what the command line alone can tell. */
+/** Options that require or exclude each other, checked by the command line alone. */
 
 import { UsageError } from '../runtime/errors.js';
 import { MAX_SHARDS } from '../stream/limits.js';
@@ -14,7 +14,7 @@ export function overNetwork({ connect, listen }: Options): boolean {
 	return connect.length > 0 || listen.length > 0;
 }
 
-/** Throws {@link UsageError} about the first combination that makes no sense. */
+/** Throws {@link UsageError} about the first invalid combination. */
 export function checkTogether(options: Options): void {
 	checkWay(options);
 	if (overNetwork(options)) checkNetwork(options);
@@ -59,7 +59,7 @@ function refuseNetworkOptions(options: Options): void {
 	if (given) throw new UsageError(`${given} is for connections: --connect or --listen is missing`);
 }
 
-/** Each descriptor and each name of the user's is for one thing. */
+/** Each descriptor and each name that the user gives has one use. */
 function checkNumbers({ shardFds = [], extFiles }: Options): void {
 	const used = [...shardFds, ...extFiles.map(({ fd }) => fd)];
 	const twice = used.find((fd, i) => used.indexOf(fd) !== i);

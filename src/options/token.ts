@@ -1,12 +1,15 @@
 /** The secret of --token-file. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
-/** Far more than a secret needs, and well within a message. */
+/** Far more than a secret needs, and well within the size of a message. */
 const MAX_TOKEN_BYTES = 4096;
-/** Read, write or execute by anybody but the owner. */
+/** The permission bits of all users but the owner. */
 const OTHERS = 0o077;
 
-/** The secret that `path` holds, without the line end that editors add. Throws where it is none, or open to others. */
+/**
+ * The secret in the file `path`, without the line end that editors add. Throws where the file is not a valid token, or
+ * accessible to other users.
+ */
 export function readToken(path: string): Buffer {
 	let fd: number;
 	try {
@@ -16,7 +19,7 @@ export function readToken(path: string): Buffer {
 	}
 	try {
 		const stat = fstatSync(fd);
-		if (stat.isDirectory()) throw new Error(`--token-file ${path} is a folder`);
+		if (stat.isDirectory()) throw new Error(`--token-file ${path} is a directory`);
 		if (stat.isFile() && stat.mode & OTHERS)
 			throw new Error(`--token-file ${path} is open to others than its owner: chmod 600 ${path}`);
 		const bytes = Buffer.alloc(MAX_TOKEN_BYTES + 2);

@@ -1,4 +1,4 @@
-/** Values of options: from the words of a command line to what they mean. Each throws {@link UsageError}. */
+/** Parsers of the values of options. Each throws {@link UsageError}. */
 import { UsageError } from '../runtime/errors.js';
 import { MAX_TIMER_SECONDS } from '../runtime/timers.js';
 import { CORRECTIONS } from '../stream/corrections.js';
@@ -28,7 +28,7 @@ export function optional<T>(
 	return value === undefined ? undefined : read(name, value);
 }
 
-/** The kernel counts them in an int. */
+/** The kernel numbers descriptors with an int. */
 const MAX_DESCRIPTOR = 0x7fffffff;
 
 export function descriptor(name: string, value: string): number {
@@ -38,11 +38,11 @@ export function descriptor(name: string, value: string): number {
 	return fd;
 }
 
-/** `unit` is what is counted, in the plural. */
-export function count(name: string, value: string, most: number, unit: string): number {
+/** `unit` is the name of what is counted, in the plural. */
+export function count(name: string, value: string, max: number, unit: string): number {
 	const number = Number(value);
-	if (!/^\d+$/.test(value) || number < 1 || number > most) {
-		throw new UsageError(`--${name}: ${value} is no number of ${unit} from 1 to ${most}`);
+	if (!/^\d+$/.test(value) || number < 1 || number > max) {
+		throw new UsageError(`--${name}: ${value} is no number of ${unit} from 1 to ${max}`);
 	}
 	return number;
 }
@@ -52,7 +52,7 @@ export function level(value: string): number {
 	return Number(value);
 }
 
-/** Milliseconds, from a number of seconds. What is no whole millisecond would be taken for 0, which means never. */
+/** Milliseconds, from a number of seconds. A value that rounds to 0 is refused, because 0 means never. */
 export function millis(name: string, value: string): number {
 	const seconds = Number(value);
 	const result = Math.round(seconds * 1000);
@@ -64,7 +64,7 @@ export function millis(name: string, value: string): number {
 	return result;
 }
 
-/** Of what a double counts without a gap. */
+/** The largest number up to which a double represents every integer. */
 const MAX_BYTES = Number.MAX_SAFE_INTEGER;
 
 export function bytes(name: string, value: string): number {

@@ -1,7 +1,7 @@
 /**
- * The listening side: takes the connections of one stream and refuses all others by name, without harm to the good ones.
- * It waits for as long as it takes. Nothing is answered until every shard is there: a capture that dies between two of its
- * connections leaves the place to the next.
+ * The listening side: accepts the connections of one stream and rejects all others with a reason, without effect on the
+ * accepted ones. There is no time limit. No hello is answered until every shard is connected: when a capture dies between
+ * two of its connections, the next one can take its place.
  */
 import { callError, EMFILE, ENFILE, errnoText } from '../libc/errno.js';
 import { acceptAt, incoming, type Listener, listenAt, notYet } from '../net/sockets.js';
@@ -11,47 +11,50 @@ import { describeError } from '../runtime/errors.js';
 import { type PeerConnection, PeerTimeout } from './connection.js';
 import { accepted, type Greeting, type LinkSettings, readHello, reject } from './handshake.js';
 
-/** Greeted at a time; more wait in the kernel's queue. Far more than a stream has shards, so that strangers cannot block. */
-const MAX_GREETED = 128;
+/**
+ * Handshakes at a time; more connections wait in the kernel's queue. Far more than a stream has shards, so that other
+ * connections cannot block it.
+ */
+const MAX_HANDSHAKES = 128;
 
 const TAKEN = 'the stream has all its connections';
 
-interface Held {
-	wire: PeerConnection;
-	guest: Greeting;
+interface Admitted {
+	connection: PeerConnection;
+	greeting: Greeting;
 	unwatch(): void;
 }
 
-/** Listens at every address until all shards of one stream are there. Throws where it cannot listen. */
+/** Listens at every address until all shards of one stream are connected. Throws where it cannot listen. */
 export async function acceptPeers(settings: LinkSettings): Promise<PeerConnections> {
-	const dress = settings.tls ? (await import('./tls.js')).serverWrapper(settings.tls) : wrapPlain;
-	const gathering = new PeerAcceptor(settings, dress);
-	return await gathering.run();
+	const wrap = settings.tls ? (await import('./tls.js')).serverWrapper(settings.tls) : wrapPlain;
+	const acceptor = new PeerAcceptor(settings, wrap);
+	return await acceptor.run();
 }
 
 /**
- * - gathering: connections may still be admitted;
- * - answering: all shards are there, and are being told so;
+ * - admitting: connections may still be admitted;
+ * - answering: all shards are connected, and are being answered;
  * - over: the stream has all its connections, or it failed.
  */
-type State = 'gathering' | 'answering' | 'over';
+type State = 'admitting' | 'answering' | 'over';
 
 class PeerAcceptor {
 	readonly #settings: LinkSettings;
-	readonly #dress: ConnectionWrapper;
+	readonly #wrap: ConnectionWrapper;
 	readonly #listeners: Listener[] = [];
-	/** By shard; all of one stream. */
-	readonly #held = new Map<number, Held>();
-	readonly #greetings = new Set<Promise<void>>();
-	/** Of connections that have not said hello yet. */
-	readonly #strangers = new Set<PeerConnection>();
-	#state: State = 'gathering';
+	/** By shard; all belong to one stream. */
+	readonly #admitted = new Map<number, Admitted>();
+	readonly #handshakes = new Set<Promise<void>>();
+	/** Connections that have not sent their hello yet. */
+	readonly #pending = new Set<PeerConnection>();
+	#state: State = 'admitting';
 	#finish: (linked: PeerConnections) => void = () => {};
 	#fail: (error: unknown) => void = () => {};
 
-	constructor(settings: LinkSettings, dress: ConnectionWrapper) {
+	constructor(settings: LinkSettings, wrap: ConnectionWrapper) {
 		this.#settings = settings;
-		this.#dress = dress;
+		this.#wrap = wrap;
 	}
 
 	async run(): Promise<PeerConnections> {
@@ -70,13 +73,13 @@ class PeerAcceptor {
 		} finally {
 			signal?.removeEventListener('abort', abort);
 			this.#state = 'over';
-			for (const { wire, unwatch } of this.#held.values()) {
+			for (const { connection, unwatch } of this.#admitted.values()) {
 				unwatch();
-				void reject(wire, TAKEN);
+				void reject(connection, TAKEN);
 			}
-			for (const wire of this.#strangers) void reject(wire, TAKEN);
+			for (const connection of this.#pending) void reject(connection, TAKEN);
 			for (const listener of this.#listeners) {
-				this.#emptyQueue(listener);
+				this.#rejectQueued(listener);
 				listener.close();
 			}
 		}
@@ -84,99 +87,103 @@ class PeerAcceptor {
 
 	async #accept(listener: Listener): Promise<void> {
 		while (this.#state !== 'over') {
-			const connection = acceptAt(listener);
-			if (typeof connection === 'number') {
-				if (connection === -EMFILE || connection === -ENFILE) {
-					if (!this.#greetings.size) throw callError('cannot take a connection', connection);
-					await this.#oneLess();
+			const socket = acceptAt(listener);
+			if (typeof socket === 'number') {
+				if (socket === -EMFILE || socket === -ENFILE) {
+					if (!this.#handshakes.size) throw callError('cannot take a connection', socket);
+					await this.#handshakeDone();
 					continue;
 				}
-				if (!notYet(connection)) this.#settings.warn(`a connection failed: ${errnoText(connection)}`);
+				if (!notYet(socket)) this.#settings.warn(`a connection failed: ${errnoText(socket)}`);
 				await incoming(listener);
 				continue;
 			}
-			const greeting = this.#greet(connection.fd, connection.name).catch(this.#fail);
-			this.#greetings.add(greeting);
-			greeting.finally(() => this.#greetings.delete(greeting));
-			if (this.#greetings.size >= MAX_GREETED) await this.#oneLess();
+			const handshake = this.#handshake(socket.fd, socket.name).catch(this.#fail);
+			this.#handshakes.add(handshake);
+			handshake.finally(() => this.#handshakes.delete(handshake));
+			if (this.#handshakes.size >= MAX_HANDSHAKES) await this.#handshakeDone();
 		}
 	}
 
-	async #oneLess(): Promise<void> {
-		await Promise.race(this.#greetings);
+	async #handshakeDone(): Promise<void> {
+		await Promise.race(this.#handshakes);
 	}
 
-	/** Hears what a new connection has to say, and keeps it or refuses it. */
-	async #greet(fd: number, name: string): Promise<void> {
+	/** Reads the hello of a new connection, and admits the connection or rejects it. */
+	async #handshake(fd: number, name: string): Promise<void> {
 		const deadline = Date.now() + this.#settings.handshakeMillis;
-		let wire: PeerConnection | undefined;
+		let connection: PeerConnection | undefined;
 		try {
-			wire = await this.#dress(fd, name, '', deadline);
-			this.#strangers.add(wire);
-			const message = await wire.receive(deadline);
-			this.#strangers.delete(wire);
-			// Whoever only looks whether somebody listens is no news.
-			if (!message) return wire.close();
-			const guest = readHello(this.#settings, message);
-			this.#admit(guest);
-			this.#hold(wire, guest);
+			connection = await this.#wrap(fd, name, '', deadline);
+			this.#pending.add(connection);
+			const message = await connection.receive(deadline);
+			this.#pending.delete(connection);
+			// Ignore port probes.
+			if (!message) return connection.close();
+			const greeting = readHello(this.#settings, message);
+			this.#admit(greeting);
+			this.#hold(connection, greeting);
 		} catch (error) {
 			const message = describeError(error);
 			this.#settings.warn(`refused a connection from ${name}: ${message}`);
-			// One that was only slow may try again, which it does not after a refusal.
-			if (error instanceof PeerTimeout) wire?.close();
-			else if (wire) await reject(wire, message);
+			// A slow client may try again, which it does not after a refusal.
+			if (error instanceof PeerTimeout) connection?.close();
+			else if (connection) await reject(connection, message);
 		}
-		if (wire) this.#strangers.delete(wire);
-		if (this.#held.size === this.#settings.shards && this.#state !== 'over') await this.#accepted();
+		if (connection) this.#pending.delete(connection);
+		if (this.#admitted.size === this.#settings.shards && this.#state !== 'over') await this.#answerAll();
 	}
 
-	/** Throws why a guest with a right hello cannot be taken now. */
+	/** Throws the reason why a connection with a valid hello cannot be admitted now. */
 	#admit({ stream, shard }: Greeting): void {
-		if (this.#state !== 'gathering') throw new Error(TAKEN);
-		const first = [...this.#held.values()][0];
-		if (first && first.guest.stream !== stream)
+		if (this.#state !== 'admitting') throw new Error(TAKEN);
+		const first = [...this.#admitted.values()][0];
+		if (first && first.greeting.stream !== stream)
 			throw new Error(
-				`another stream is being connected, from ${first.wire.name}: use another address for a second one`,
+				`another stream is being connected, from ${first.connection.name}: use another address for a second one`,
 			);
-		if (this.#held.has(shard)) throw new Error(`shard ${shard + 1} of this stream is connected already`);
+		if (this.#admitted.has(shard)) throw new Error(`shard ${shard + 1} of this stream is connected already`);
 	}
 
-	#hold(wire: PeerConnection, guest: Greeting): void {
-		// Nobody may speak before the answer: whoever does is gone, or no client of ours.
-		const unwatch = wire.watch(() => {
-			this.#held.delete(guest.shard);
-			wire.close();
+	#hold(connection: PeerConnection, greeting: Greeting): void {
+		// Input before our answer is a protocol error or the end of the connection.
+		const unwatch = connection.watch(() => {
+			this.#admitted.delete(greeting.shard);
+			connection.close();
 		});
-		this.#held.set(guest.shard, { wire, guest, unwatch });
+		this.#admitted.set(greeting.shard, { connection, greeting, unwatch });
 	}
 
-	/** All are there: tells them. If one cannot hear it, its stream is lost, and the next may come. */
-	async #accepted(): Promise<void> {
-		const held = [...this.#held.values()].sort((a, b) => a.guest.shard - b.guest.shard);
-		this.#held.clear();
+	/** All shards are connected: answers them. If one cannot be answered, the stream fails, and the next one may connect. */
+	async #answerAll(): Promise<void> {
+		const held = [...this.#admitted.values()].sort((a, b) => a.greeting.shard - b.greeting.shard);
+		this.#admitted.clear();
 		for (const { unwatch } of held) unwatch();
 		this.#state = 'answering';
 		const deadline = Date.now() + this.#settings.handshakeMillis;
 		try {
-			for (const { wire } of held) await wire.send(accepted(this.#settings.stallMillis), deadline);
+			for (const { connection } of held)
+				await connection.send(accepted(this.#settings.stallMillis), deadline);
 			this.#state = 'over';
-			this.#finish({ wires: held.map(({ wire }) => wire), theirStallMillis: held[0]!.guest.stallMillis });
+			this.#finish({
+				connections: held.map(({ connection }) => connection),
+				theirStallMillis: held[0]!.greeting.stallMillis,
+			});
 		} catch (error) {
 			this.#settings.warn(`lost a stream before it began: ${describeError(error)}`);
-			for (const { wire } of held) wire.close();
-			if (this.#state === 'answering') this.#state = 'gathering';
+			for (const { connection } of held) connection.close();
+			if (this.#state === 'answering') this.#state = 'admitting';
 		}
 	}
 
-	/** Connections that came too late still get an answer. */
-	#emptyQueue(listener: Listener): void {
-		for (let i = 0; i < MAX_GREETED; i++) {
-			const connection = acceptAt(listener);
-			if (typeof connection === 'number') return;
+	/** Rejects the connections that are still in the queue. */
+	#rejectQueued(listener: Listener): void {
+		for (let i = 0; i < MAX_HANDSHAKES; i++) {
+			const socket = acceptAt(listener);
+			if (typeof socket === 'number') return;
 			const deadline = Date.now() + 1000;
-			void this.#dress(connection.fd, connection.name, '', deadline)
-				.then((wire) => reject(wire, TAKEN))
+			void this.#wrap(socket.fd, socket.name, '', deadline)
+				.then((connection) => reject(connection, TAKEN))
 				.catch(() => {});
 		}
 	}

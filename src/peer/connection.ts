@@ -1,6 +1,6 @@
 /**
- * A connection: messages before and after the stream, and the descriptor that the stream itself takes. Messages are read to
- * their last byte and no further, since what follows is the stream, which somebody else reads.
+ * A connection: messages before and after the stream, and the descriptor for the stream itself. Messages are read to their
+ * last byte and no further, since the stream that follows is read by another module.
  */
 import { buffer, read, shutdown, write } from '../libc/calls.js';
 import { SHUT_RDWR, SHUT_WR } from '../libc/constants.js';
@@ -19,29 +19,32 @@ export class PeerTimeout extends Error {
 	}
 }
 
-/** Deadlines are of Date.now, and throw {@link PeerTimeout} when they pass. */
+/** Deadlines are on the clock of Date.now; a call throws {@link PeerTimeout} when its deadline passes. */
 export interface PeerConnection {
 	/** For messages: "tcp://10.0.0.1:7000". */
 	readonly name: string;
-	/** The next message; undefined at the end of input, and once the wire is closed. */
+	/** The next message; undefined at the end of input, and once the connection is closed. */
 	receive(deadline?: number): Promise<Buffer | undefined>;
 	send(message: Uint8Array, deadline?: number): Promise<void>;
-	/** Calls `react` once when anything comes from the other side, or it goes. Returns how to stop that. */
+	/** Calls `react` once on input from the other side or when it disconnects. Returns a function that cancels this. */
 	watch(react: () => void): () => void;
-	/** What the stream is to be written to from now on. */
+	/** The descriptor that the stream is written to from now on. */
 	sink(): number;
-	/** What the stream is to be read from from now on. */
+	/** The descriptor that the stream is read from from now on. */
 	source(): number;
 	/** Makes writes to {@link sink} fail from now on; messages can still be received. */
 	breakSink(): void;
-	/** No more is sent: the other side sees the end of input after what was sent. */
+	/** Ends the output: the other side reads the end of input after the last message. */
 	end(): void;
-	/** Reads what still comes and drops it, until the other side ends or `deadline`: what it has to read is not lost so. */
+	/**
+	 * Discards input until the other side ends its output, or until `deadline`: closing with unread input would lose our
+	 * output.
+	 */
 	drain(deadline: number): Promise<void>;
 	close(): void;
 }
 
-/** Messages, from whatever gives exactly so many bytes. */
+/** Reads a message; `take` returns exactly the requested number of bytes, or undefined at the end of input. */
 export async function receiveFrom(
 	name: string,
 	take: (bytes: number) => Promise<Buffer | undefined>,
@@ -56,7 +59,7 @@ export async function receiveFrom(
 	return message;
 }
 
-/** A {@link PeerConnection} that is nothing but a socket: the stream takes the socket itself. */
+/** A {@link PeerConnection} without TLS: the stream uses the socket itself. */
 export class SocketConnection implements PeerConnection {
 	#closed = false;
 
@@ -75,7 +78,7 @@ export class SocketConnection implements PeerConnection {
 		for (let at = 0; at < bytes; ) {
 			if (this.#closed) return undefined;
 			const count = read(this.fd, result.subarray(at), bytes - at);
-			if (count === -EAGAIN) await this.#until(EPOLLIN, deadline);
+			if (count === -EAGAIN) await this.#waitFor(EPOLLIN, deadline);
 			else if (count === 0 && at === 0) return undefined;
 			else if (count === 0) throw new Error(`${this.name} ended in the middle of a message`);
 			else if (count > 0) at += count;
@@ -89,13 +92,13 @@ export class SocketConnection implements PeerConnection {
 		for (let at = 0; at < bytes.length; ) {
 			if (this.#closed) throw new Error(`the connection to ${this.name} is closed`);
 			const count = write(this.fd, bytes.subarray(at), bytes.length - at);
-			if (count === -EAGAIN) await this.#until(EPOLLOUT, deadline);
+			if (count === -EAGAIN) await this.#waitFor(EPOLLOUT, deadline);
 			else if (count > 0) at += count;
 			else if (count !== -EINTR) throw callError(`the connection to ${this.name} broke`, count);
 		}
 	}
 
-	async #until(events: number, deadline: number): Promise<void> {
+	async #waitFor(events: number, deadline: number): Promise<void> {
 		if (!(await waitFor(this.fd, events, { deadline }))) throw new PeerTimeout(this.name);
 	}
 
@@ -126,7 +129,7 @@ export class SocketConnection implements PeerConnection {
 		const scratch = buffer(256 << 10);
 		while (!this.#closed && Date.now() < deadline) {
 			const count = read(this.fd, scratch, scratch.length);
-			if (count === -EAGAIN) await this.#until(EPOLLIN, deadline);
+			if (count === -EAGAIN) await this.#waitFor(EPOLLIN, deadline);
 			else if (count === 0 || (count < 0 && count !== -EINTR)) return;
 			else await new Promise(setImmediate);
 		}

@@ -1,6 +1,6 @@
 /**
- * What is said before the stream: the connecting side says hello, the listening side checks it and answers, once every shard
- * of the stream is there. See proto/link.proto.
+ * The messages before the stream: the connecting side sends a hello, the listening side checks it, and answers once every
+ * shard of the stream is connected. See proto/link.proto.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Address } from '../net/address.js';
@@ -9,46 +9,46 @@ import { MAX_TIMER_SECONDS } from '../runtime/timers.js';
 import type { PeerConnection } from './connection.js';
 import type { TlsFiles } from './tls-files.js';
 
-/** Of this protocol. */
+/** Version of the protocol. */
 export const VERSION = 1;
-/** A run's name: too long to be guessed or to come twice. */
+/** Length of the random name of a run: too long to be guessed or to occur twice. */
 export const STREAM_BYTES = 16;
-/** A client that connects and says nothing for so long is no client of ours. */
+/** A client must send its hello within this time. */
 export const HANDSHAKE_MILLIS = 10_000;
 
-/** Of a side's --stall-timeout, as that option has it. */
+/** The maximum --stall-timeout of a side, as for the option. */
 const MAX_STALL_MILLIS = MAX_TIMER_SECONDS * 1000;
 
-/** For the last words of a side, and for the other to read them. */
+/** Time limit for sending the final status, and for the other side to read it. */
 export const FINAL_STATUS_MILLIS = 2000;
 
-/** What one side wants of its connections, as its options say. */
+/** The options of one side for its connections. */
 export interface LinkRequest {
 	/** Whether this side listens for the other, or connects to it. */
 	listens: boolean;
 	addresses: Address[];
-	/** In all. */
+	/** In total. */
 	shards: number;
 	/** Whether the stream flows from this side to the other. */
 	sends: boolean;
-	/** Demanded by the listening side, said by the connecting one. */
+	/** Required by the listening side, sent by the connecting one. */
 	token: Buffer | undefined;
 	tls: TlsFiles | undefined;
 	stallMillis: number;
 }
 
-/** A request, and what goes with every one. */
+/** A request, and the settings that are the same for every request. */
 export interface LinkSettings extends LinkRequest {
-	/** How long the connecting side tries. */
+	/** How long the connecting side retries. */
 	patienceMillis: number;
 	handshakeMillis: number;
-	/** Told what happens to connections that were none. */
+	/** Receives messages about connections that failed or were rejected. */
 	warn(message: string): void;
-	/** The words for an error that ends this side, for the other one. */
+	/** The message about an error that ends this side, for the other one. */
 	describe(error: unknown): string;
-	/** Called, and waited for, when the other side can connect. */
+	/** Called, and awaited, when the other side can connect. */
 	listening(): Promise<void>;
-	/** Ends the wait for the other side, with its reason as the error. */
+	/** Aborting it ends the wait for the other side, with its reason as the error. */
 	signal?: AbortSignal | undefined;
 }
 
@@ -65,22 +65,22 @@ export function hello(settings: LinkSettings, stream: Buffer, shard: number): Ui
 	}).finish();
 }
 
-/** What a connecting side said, as far as it is right. */
+/** The content of a valid hello. */
 export interface Greeting {
 	stream: string;
 	shard: number;
 	stallMillis: number;
 }
 
-/** Reads a hello. Throws why it is refused, in words for the other side. */
+/** Reads a hello. Throws the reason why it is refused, worded for the other side. */
 export function readHello(settings: LinkSettings, message: Uint8Array): Greeting {
-	let said: link.Hello;
+	let decoded: link.Hello;
 	try {
-		said = link.Hello.decode(message);
+		decoded = link.Hello.decode(message);
 	} catch {
 		throw new Error('this is a criu-image-streamer that listens, and it was not greeted as one');
 	}
-	const { version, token, stream, shards, shard, sends, stall_millis } = said;
+	const { version, token, stream, shards, shard, sends, stall_millis } = decoded;
 	if (version !== VERSION)
 		throw new Error(`the connection speaks version ${version}, this side ${VERSION}: use the same release`);
 	if (settings.token && !token.length)
@@ -109,53 +109,53 @@ function count(shards: number): string {
 	return shards === 1 ? '1 connection' : `${shards} connections`;
 }
 
-/** In a time that tells nothing about where they differ, or how long they are. */
+/** Compares in a time that does not depend on where the secrets differ, or how long they are. */
 function sameSecret(a: Uint8Array, b: Uint8Array): boolean {
 	const digest = (secret: Uint8Array) => createHash('sha256').update(secret).digest();
 	return timingSafeEqual(digest(a), digest(b));
 }
 
-/** The answer of a listening side that takes the connection. */
+/** The answer of a listening side that accepts the connection. */
 export function accepted(stallMillis: number): Uint8Array {
 	return link.Welcome.encode({ accepted: { stall_millis: stallMillis } }).finish();
 }
 
 /**
- * Refuses a connection, and closes it once the other side has read why (or after a while): what is closed with input unread
- * loses its output. Never rejects.
+ * Refuses a connection, and closes it once the other side has read the reason, or after {@link FINAL_STATUS_MILLIS}: closing
+ * a socket with unread input loses its output. Never rejects.
  */
-export async function reject(wire: PeerConnection, reason: string): Promise<void> {
+export async function reject(connection: PeerConnection, reason: string): Promise<void> {
 	const deadline = Date.now() + FINAL_STATUS_MILLIS;
 	try {
-		await wire.send(link.Welcome.encode({ refused: { reason } }).finish(), deadline);
-		wire.end();
-		await wire.drain(deadline);
+		await connection.send(link.Welcome.encode({ refused: { reason } }).finish(), deadline);
+		connection.end();
+		await connection.drain(deadline);
 	} catch {
-		// It went without hearing it.
+		// The other side disconnected without reading the reason.
 	}
-	wire.close();
+	connection.close();
 }
 
-/** The other side will not have it, and will not change its mind: no reason to try again. */
+/** The other side refuses permanently: there is no point in retrying. */
 export class Refusal extends Error {}
 
 /** Reads the answer of `name`; returns its stall time. Throws {@link Refusal}. */
 export function readWelcome(name: string, message: Uint8Array): number {
-	let said: link.Welcome;
+	let decoded: link.Welcome;
 	try {
-		said = link.Welcome.decode(message);
+		decoded = link.Welcome.decode(message);
 	} catch {
 		throw new Refusal(`${name} speaks another protocol: is it a criu-image-streamer that listens?`);
 	}
-	if (said.refused) throw new Refusal(`${name} refuses: ${boundedText(said.refused.reason)}`);
-	if (!said.accepted)
+	if (decoded.refused) throw new Refusal(`${name} refuses: ${boundedText(decoded.refused.reason)}`);
+	if (!decoded.accepted)
 		throw new Refusal(`${name} gave no answer that is known: use the same release on both sides`);
-	const stallMillis = said.accepted.stall_millis ?? 0;
+	const stallMillis = decoded.accepted.stall_millis ?? 0;
 	if (stallMillis > MAX_STALL_MILLIS) throw new Refusal(`${name} has ${tooLong(stallMillis)}`);
 	return stallMillis;
 }
 
-/** Words from outside, for a message: not too many. */
+/** Text from the other side, shortened for a message. */
 export function boundedText(text: string | null | undefined): string {
 	return (text || 'no reason given').slice(0, 1000);
 }

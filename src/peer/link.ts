@@ -1,6 +1,6 @@
 /**
- * Streams over connections: after the stream the receiver says whether it has the whole image, and while it works it says
- * now and then that it lives. Its words come on the same connections, against the stream.
+ * Streams over connections: after the stream the receiver confirms that it has the whole image, and until then it sends
+ * keepalives. Its messages use the same connections, in the opposite direction of the stream.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ECONNRESET, EPIPE } from '../libc/errno.js';
@@ -20,17 +20,17 @@ import { StreamError } from '../runtime/stream-error.js';
 import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
 import type { PeerConnection } from './connection.js';
 
-/** How long the connecting side tries: time to type the other command. */
+/** How long the connecting side retries: time to type the other command. */
 const PATIENCE_MILLIS = 30_000;
-/** The receiver says that it lives at least as often, and four times within what the sender takes for its end. */
-const ALIVE_MILLIS = 5000;
-const QUICKEST_ALIVE_MILLIS = 100;
-/** For hearing what had come before a silence was noticed. */
+/** Maximum interval of the receiver's keepalives; it is also at most a quarter of the sender's stall timeout. */
+const MAX_KEEPALIVE_MILLIS = 5000;
+const MIN_KEEPALIVE_MILLIS = 100;
+/** Time to process messages that arrived before a stall was noticed. */
 const GRACE_MILLIS = 100;
-/** A receiver that failed drops what still comes for so long, until the sender has heard it. */
+/** A receiver that failed discards its input for so long, until the sender has read the reason. */
 const DRAIN_MILLIS = 5000;
 
-/** Parts of {@link LinkSettings} that not every caller has to say; tests make the times shorter. */
+/** The optional parts of {@link LinkSettings}; tests shorten the times. */
 export type Surroundings = Partial<Omit<LinkSettings, keyof LinkRequest>>;
 
 /** Connects (or listens for) a receiver. */
@@ -63,51 +63,55 @@ function settingsOf(request: LinkRequest, surroundings: Surroundings): LinkSetti
 
 /**
  * - streaming: the stream is being written;
- * - answering: it is out, and the receiver has to say whether it has the image;
- * - whole: it has said so;
- * - closed: the connections are closed, and nothing that comes counts any more.
+ * - answering: it is written, and the receiver has to confirm the image;
+ * - whole: the receiver has confirmed it;
+ * - closed: the connections are closed, and further messages are ignored.
  */
 type State = 'streaming' | 'answering' | 'whole' | 'closed';
 
 class Sender implements Outgoing {
 	readonly shards: readonly Shard[];
-	readonly #wires: readonly PeerConnection[];
-	/** Why the far end does not have the image, in its words or in ours. */
+	readonly #connections: readonly PeerConnection[];
+	/** Why the receiver does not have the image: its reason, or an error of this side. */
 	#failure: Error | undefined;
 	#state: State = 'streaming';
-	/** Of the receiver, which lives as long as it says anything. */
-	readonly #silence: StallDetector;
+	/** Counts from the last message of the receiver. */
+	readonly #stall: StallDetector;
 	/** Resolves once the receiver has the image, or {@link #failure} is set. */
 	readonly #settled: Promise<void>;
 	#settle!: () => void;
 
-	constructor({ stallMillis }: LinkSettings, { wires }: PeerConnections) {
-		this.#wires = wires;
-		this.#silence = new StallDetector(stallMillis);
+	constructor({ stallMillis }: LinkSettings, { connections }: PeerConnections) {
+		this.#connections = connections;
+		this.#stall = new StallDetector(stallMillis);
 		this.#settled = new Promise((resolve) => {
 			this.#settle = resolve;
 		});
-		this.shards = wires.map((wire) => ({ fd: wire.sink(), name: wire.name, stallMillis }));
-		for (const wire of wires) void this.#hear(wire);
+		this.shards = connections.map((connection) => ({
+			fd: connection.sink(),
+			name: connection.name,
+			stallMillis,
+		}));
+		for (const connection of connections) void this.#readReceipts(connection);
 	}
 
-	/** What the receiver says, from now to the end: it may refuse the stream in its middle. */
-	async #hear(wire: PeerConnection): Promise<void> {
+	/** Reads the receiver's messages until the end: it may report a failure in the middle of the stream. */
+	async #readReceipts(connection: PeerConnection): Promise<void> {
 		try {
 			for (;;) {
-				const message = await wire.receive();
+				const message = await connection.receive();
 				if (this.#over) return;
 				if (!message)
 					throw new Error(
-						`${wire.name} closed the connection before it said that it has the image: it was ended, or it failed`,
+						`${connection.name} closed the connection before it said that it has the image: it was ended, or it failed`,
 					);
-				this.#silence.progress();
-				const said = link.Receipt.decode(message);
-				if (said.failed)
-					throw new Error(`the receiver at ${wire.name} says: ${boundedText(said.failed.reason)}`);
-				if (said.whole && this.#state === 'streaming')
-					throw new Error(`${wire.name} says that it has the image, before it was sent`);
-				if (said.whole) {
+				this.#stall.progress();
+				const receipt = link.Receipt.decode(message);
+				if (receipt.failed)
+					throw new Error(`the receiver at ${connection.name} says: ${boundedText(receipt.failed.reason)}`);
+				if (receipt.whole && this.#state === 'streaming')
+					throw new Error(`${connection.name} says that it has the image, before it was sent`);
+				if (receipt.whole) {
 					this.#state = 'whole';
 					this.#settle();
 				}
@@ -116,48 +120,48 @@ class Sender implements Outgoing {
 			if (this.#over) return;
 			this.#failure ??= error as Error;
 			this.#settle();
-			// Whoever writes at this moment learns it by EPIPE.
-			for (const each of this.#wires) each.breakSink();
+			// A pending or later write of the stream fails with EPIPE.
+			for (const each of this.#connections) each.breakSink();
 		}
 	}
 
-	/** What the receiver still says changes nothing. */
+	/** Further messages of the receiver are ignored. */
 	get #over(): boolean {
 		return this.#state === 'whole' || this.#state === 'closed';
 	}
 
 	async received(): Promise<{ silent: boolean }> {
 		this.#state = 'answering';
-		this.#silence.progress();
-		for (const wire of this.#wires) wire.end();
-		await this.#answer();
+		this.#stall.progress();
+		for (const connection of this.#connections) connection.end();
+		await this.#waitForReceipt();
 		if (this.#failure) throw this.#failure;
 		await this.close();
 		return { silent: false };
 	}
 
-	async #answer(): Promise<void> {
-		const { millis } = this.#silence;
+	async #waitForReceipt(): Promise<void> {
+		const { millis } = this.#stall;
 		if (!millis) return await this.#settled;
-		while (!this.#silence.stalled) {
+		while (!this.#stall.stalled) {
 			const timer = new AbortController();
-			const late = sleep(this.#silence.left, true, { signal: timer.signal }).catch(() => false);
+			const late = sleep(this.#stall.left, true, { signal: timer.signal }).catch(() => false);
 			const isLate = await Promise.race([this.#settled, late]);
 			timer.abort();
 			if (!isLate) return;
-			// If it was this process that slept, what came meanwhile is still to be heard.
+			// If this process was suspended, messages that arrived meanwhile are still to be processed.
 			await sleep(GRACE_MILLIS);
 		}
 		const seconds = millis / 1000;
 		this.#failure ??= new StreamError(
 			'STALLED',
-			`the receiver at ${this.#wires[0]!.name} was silent for ${seconds} s when it had to say that it has the image: ` +
+			`the receiver at ${this.#connections[0]!.name} was silent for ${seconds} s when it had to say that it has the image: ` +
 				'look whether it still runs',
 		);
 	}
 
 	async explain(error: Error): Promise<Error> {
-		// A connection that broke has a reason that may be on its way; other errors are most often of this side's making.
+		// After a broken connection the receiver's reason may still arrive; other errors are mostly of this side.
 		const { errno } = error as { errno?: number };
 		const millis = errno === EPIPE || errno === ECONNRESET ? FINAL_STATUS_MILLIS : GRACE_MILLIS;
 		if (!this.#failure) await Promise.race([this.#settled, sleep(millis, undefined, { ref: false })]);
@@ -166,34 +170,40 @@ class Sender implements Outgoing {
 
 	async close(): Promise<void> {
 		this.#state = 'closed';
-		for (const wire of this.#wires) wire.close();
+		for (const connection of this.#connections) connection.close();
 	}
 }
 
 class Receiver implements Incoming {
 	readonly shards: readonly Shard[];
-	readonly #wires: readonly PeerConnection[];
+	readonly #connections: readonly PeerConnection[];
 	readonly #alive: NodeJS.Timeout;
 	readonly #describe: LinkSettings['describe'];
 	#closed = false;
 
-	constructor({ stallMillis, describe }: LinkSettings, { wires, theirStallMillis }: PeerConnections) {
-		this.#wires = wires;
+	constructor({ stallMillis, describe }: LinkSettings, { connections, theirStallMillis }: PeerConnections) {
+		this.#connections = connections;
 		this.#describe = describe;
-		this.shards = wires.map((wire) => ({ fd: wire.source(), name: wire.name, stallMillis }));
-		const often = theirStallMillis ? theirStallMillis / 4 : ALIVE_MILLIS;
+		this.shards = connections.map((connection) => ({
+			fd: connection.source(),
+			name: connection.name,
+			stallMillis,
+		}));
+		const interval = theirStallMillis ? theirStallMillis / 4 : MAX_KEEPALIVE_MILLIS;
 		this.#alive = setInterval(
-			() => void this.#say({ alive: {} }),
-			Math.max(QUICKEST_ALIVE_MILLIS, Math.min(often, ALIVE_MILLIS)),
+			() => void this.#broadcast({ alive: {} }),
+			Math.max(MIN_KEEPALIVE_MILLIS, Math.min(interval, MAX_KEEPALIVE_MILLIS)),
 		);
 		this.#alive.unref();
 	}
 
-	/** To the sender, on every connection; returns how many of them took it. */
-	async #say(receipt: link.IReceipt): Promise<number> {
+	/** Sends `receipt` on every connection; returns on how many that succeeded. */
+	async #broadcast(receipt: link.IReceipt): Promise<number> {
 		const message = link.Receipt.encode(receipt).finish();
 		const deadline = Date.now() + FINAL_STATUS_MILLIS;
-		const sent = await Promise.allSettled(this.#wires.map((wire) => wire.send(message, deadline)));
+		const sent = await Promise.allSettled(
+			this.#connections.map((connection) => connection.send(message, deadline)),
+		);
 		return sent.filter(({ status }) => status === 'fulfilled').length;
 	}
 
@@ -201,13 +211,13 @@ class Receiver implements Incoming {
 		if (this.#closed) return;
 		this.#closed = true;
 		clearInterval(this.#alive);
-		const told = await this.#say({ whole: {} });
-		for (const wire of this.#wires) {
-			wire.end();
-			wire.close();
+		const sent = await this.#broadcast({ whole: {} });
+		for (const connection of this.#connections) {
+			connection.end();
+			connection.close();
 		}
-		// The sender will think that its image was lost, and let the application live: it must not run here as well.
-		if (!told) throw new Error(`the image is whole, but ${this.#wires[0]!.name}, who sent it, is gone`);
+		// For the sender the image is lost, and it lets the application live: it must not run here as well.
+		if (!sent) throw new Error(`the image is whole, but its sender ${this.#connections[0]!.name} is gone`);
 	}
 
 	async close(error?: Error): Promise<void> {
@@ -215,14 +225,14 @@ class Receiver implements Incoming {
 		this.#closed = true;
 		clearInterval(this.#alive);
 		if (error) {
-			await this.#say({ failed: { reason: boundedText(this.#describe(error)) } });
+			await this.#broadcast({ failed: { reason: boundedText(this.#describe(error)) } });
 			const deadline = Date.now() + DRAIN_MILLIS;
-			const drains = this.#wires.map(async (wire) => {
-				wire.end();
-				await wire.drain(deadline);
+			const drains = this.#connections.map(async (connection) => {
+				connection.end();
+				await connection.drain(deadline);
 			});
 			await Promise.allSettled(drains);
 		}
-		for (const wire of this.#wires) wire.close();
+		for (const connection of this.#connections) connection.close();
 	}
 }

@@ -8,9 +8,9 @@ import { frame } from '../net/frame.js';
 import { reasonOf } from '../peer/tls-reasons.js';
 import { type PeerConnection, PeerTimeout, receiveFrom } from './connection.js';
 
-/** Encrypted at a time: sixteen records, which a socket takes at once. */
+/** Bytes encrypted at a time: sixteen records, which a socket accepts at once. */
 const CHUNK_BYTES = 256 << 10;
-/** A closed connection has so long to send what it has. */
+/** Time for a closed connection to send its remaining output. */
 const LINGER_MILLIS = 2000;
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -19,7 +19,7 @@ export class TlsConnection implements PeerConnection {
 	readonly #waiters = new Set<() => void>();
 	#error: Error | undefined;
 	#closed = false;
-	/** Of the pipe between the engine and the pump: the engine's end, and the pump's; -1 once closed. */
+	/** The pipe between the stream and the pump to or from TLS: the stream's end, and the pump's; -1 once closed. */
 	#pipe: { ours: number; theirs: number } | undefined;
 
 	constructor(
@@ -27,20 +27,20 @@ export class TlsConnection implements PeerConnection {
 		readonly name: string,
 	) {
 		this.#socket = socket;
-		// A sender ends before it hears the receipt. During the handshake an end is an end.
+		// A sender ends its output before it reads the receipt. During the handshake the end of one side ends both.
 		socket.allowHalfOpen = true;
-		const news = () => {
+		const notify = () => {
 			for (const waiter of [...this.#waiters]) waiter();
 		};
-		for (const event of ['readable', 'end', 'close']) socket.on(event, news);
+		for (const event of ['readable', 'end', 'close']) socket.on(event, notify);
 		socket.on('error', (error) => {
 			this.#error ??= error;
-			news();
+			notify();
 		});
 	}
 
-	/** Nothing more will come. */
-	get #over(): boolean {
+	/** There will be no more input. */
+	get #ended(): boolean {
 		return this.#closed || this.#error !== undefined || this.#socket.readableEnded || this.#socket.destroyed;
 	}
 
@@ -52,8 +52,8 @@ export class TlsConnection implements PeerConnection {
 				if (chunk) throw new Error(`${this.name} ended in the middle of a message`);
 				if (this.#closed) return undefined;
 				if (this.#error) throw this.#broken();
-				if (this.#over) return undefined;
-				await this.#news(deadline);
+				if (this.#ended) return undefined;
+				await this.#event(deadline);
 			}
 		});
 	}
@@ -64,8 +64,8 @@ export class TlsConnection implements PeerConnection {
 		return Object.assign(new Error(text), { code });
 	}
 
-	/** Resolves when something came, or the connection went. */
-	#news(deadline: number): Promise<void> {
+	/** Resolves on input, or when the connection ends. */
+	#event(deadline: number): Promise<void> {
 		return new Promise((resolve, reject) => {
 			let timer: NodeJS.Timeout | undefined;
 			const waiter = () => {
@@ -89,7 +89,7 @@ export class TlsConnection implements PeerConnection {
 		return this.#write(frame(message), deadline);
 	}
 
-	/** Resolves when the kernel has it. */
+	/** Resolves when the kernel has taken the bytes. */
 	#write(bytes: Uint8Array, deadline = NEVER): Promise<void> {
 		return new Promise((resolve, reject) => {
 			const late = () => reject(new PeerTimeout(this.name));
@@ -104,7 +104,7 @@ export class TlsConnection implements PeerConnection {
 
 	watch(react: () => void): () => void {
 		const waiter = () => {
-			if (!this.#socket.readableLength && !this.#over) return;
+			if (!this.#socket.readableLength && !this.#ended) return;
 			this.#waiters.delete(waiter);
 			react();
 		};
@@ -126,7 +126,7 @@ export class TlsConnection implements PeerConnection {
 		return readEnd;
 	}
 
-	/** Never rejects: what is wrong with the socket is told by {@link receive}. */
+	/** Never rejects: errors of the socket are thrown by {@link receive}. */
 	async #pumpOut(readEnd: number): Promise<void> {
 		const memory = buffer(CHUNK_BYTES);
 		try {
@@ -145,16 +145,16 @@ export class TlsConnection implements PeerConnection {
 		this.#closeTheirs();
 	}
 
-	/** Never rejects: the reader of the pipe sees its end, and that it came too early. */
+	/** Never rejects: the reader of the pipe sees its end, and detects that it is too early. */
 	async #pumpIn(writeEnd: number): Promise<void> {
 		try {
 			for (;;) {
 				const chunk = this.#socket.read() as Buffer | null;
-				// The reader wants no more: what still comes is for drain().
+				// The reader has closed its end: further input is for drain().
 				if (chunk && !(await this.#fill(writeEnd, chunk))) break;
 				if (chunk) continue;
-				if (this.#over) break;
-				await this.#news(NEVER);
+				if (this.#ended) break;
+				await this.#event(NEVER);
 			}
 		} catch (error) {
 			this.#error ??= error as Error;
@@ -162,7 +162,7 @@ export class TlsConnection implements PeerConnection {
 		this.#closeTheirs();
 	}
 
-	/** False: nobody reads the pipe any more. */
+	/** Returns false when the reader of the pipe has closed it. */
 	async #fill(writeEnd: number, chunk: Buffer): Promise<boolean> {
 		for (let at = 0; at < chunk.length; ) {
 			if (this.#pipe?.theirs === -1) return false;
@@ -186,10 +186,10 @@ export class TlsConnection implements PeerConnection {
 
 	async drain(deadline: number): Promise<void> {
 		this.#closeOurs();
-		// It may be waiting for news, which are for this from now on.
+		// The pump may be waiting for input, which is discarded here from now on.
 		this.#closeTheirs();
-		while (!this.#over && Date.now() < deadline) {
-			if (!this.#socket.read()) await this.#news(deadline);
+		while (!this.#ended && Date.now() < deadline) {
+			if (!this.#socket.read()) await this.#event(deadline);
 		}
 	}
 

@@ -1,4 +1,4 @@
-/** What --tls-cert, --tls-key and --tls-ca hold (PEM). */
+/** The contents of --tls-cert, --tls-key and --tls-ca (PEM). */
 export interface TlsFiles {
 	cert?: Buffer;
 	key?: Buffer;

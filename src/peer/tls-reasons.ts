@@ -1,12 +1,12 @@
 /**
- * Why TLS failed, in words that name the side and what it lacks: OpenSSL names its source files, and Node calls a client that does
- * not trust the certificate a socket that hung up.
+ * Why TLS failed, in messages that name the side and what it lacks: OpenSSL names its source files, and Node reports a client
+ * that does not trust the certificate as "socket hang up".
  */
 import { nodeErrorText } from '../libc/errno.js';
 
 type Failure = NodeJS.ErrnoException & { reason?: string };
 
-/** What OpenSSL says of a certificate (X509_V_ERR_…) whose signer is not among those that are trusted. */
+/** Codes of OpenSSL (X509_V_ERR_…) for a certificate whose signer is not trusted. */
 const UNTRUSTED = new Set([
 	'DEPTH_ZERO_SELF_SIGNED_CERT',
 	'SELF_SIGNED_CERT_IN_CHAIN',
@@ -17,7 +17,7 @@ const UNTRUSTED = new Set([
 	'INVALID_CA',
 ]);
 const DATES = new Set(['CERT_HAS_EXPIRED', 'CERT_NOT_YET_VALID']);
-/** The client's, as alerts of other programs' and as what Node makes of a client of our own. */
+/** TLS alerts of a client that does not trust the certificate; a client in Node resets the connection instead. */
 const DISTRUST = /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_UNKNOWN|CERTIFICATE_EXPIRED)$/;
 
 /** Why a connection with TLS broke. */

@@ -1,4 +1,4 @@
-/** TLS 1.3 around a connection, by Node's own tls: the handshake of either side, and what to say where it fails. */
+/** TLS 1.3 over a connection, with Node's own tls: the handshake of either side, and the errors where it fails. */
 import { isIP, Socket } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import { buffer, read } from '../libc/calls.js';
@@ -11,51 +11,51 @@ import type { ConnectionWrapper } from '../peer/wrapper.js';
 import { SocketConnection } from './connection.js';
 import type { TlsFiles } from './tls-files.js';
 
-/** Of a TLS record with a handshake in it, whatever the version. */
+/** The first bytes of a TLS record with a handshake, in every version. */
 const RECORD_START = Buffer.of(0x16, 0x03);
 
-/** Checks that the certificate of the other side is for the host that was asked for. */
+/** Checks that the certificate of the other side is for the host of the address. */
 export function clientWrapper(files: TlsFiles): ConnectionWrapper {
 	return async (fd, name, host, deadline) => {
 		const socket = connect({
 			...files,
-			socket: own(fd),
+			socket: adopt(fd),
 			host,
 			...(isIP(host) ? {} : { servername: host }),
 			minVersion: 'TLSv1.3',
 		});
-		await secured(socket, 'secureConnect', socket, name, deadline);
+		await waitForSecure(socket, 'secureConnect', socket, name, deadline);
 		return new TlsConnection(socket, name);
 	};
 }
 
-/** Demands a certificate of the other side where there is a CA to check it. */
+/** Requires a certificate of the other side where there is a CA to check it. */
 export function serverWrapper(files: TlsFiles): ConnectionWrapper {
 	const requestCert = files.ca !== undefined;
 	return async (fd, name, _host, deadline) => {
 		const first = await firstBytes(fd, name, deadline);
-		const raw = own(fd);
+		const raw = adopt(fd);
 		raw.unshift(first);
-		// One that the CA does not vouch for is refused below, where the other side can be told why.
+		// A certificate that the CA did not sign is refused below, where the other side can be sent the reason.
 		const server = createServer({ ...files, requestCert, rejectUnauthorized: false, minVersion: 'TLSv1.3' });
 		const secure = new Promise<TLSSocket>((resolve, reject) => {
 			server.once('secureConnection', resolve);
 			server.once('tlsClientError', reject);
 		});
 		server.emit('connection', raw);
-		const socket = await limited(secure, raw, name, deadline, serverReason);
-		const wire = new TlsConnection(socket, name);
-		if (!requestCert || socket.authorized) return wire;
+		const socket = await withDeadline(secure, raw, name, deadline, serverReason);
+		const connection = new TlsConnection(socket, name);
+		if (!requestCert || socket.authorized) return connection;
 		const shown = Object.keys(socket.getPeerCertificate() ?? {}).length > 0;
 		const reason = shown
 			? `the certificate is not accepted (${socket.authorizationError}): the CA of the side that listens has to vouch for it`
 			: 'a certificate is needed here: give one and its key to the side that connects';
-		await reject(wire, reason);
+		await reject(connection, reason);
 		throw new Error(reason);
 	};
 }
 
-/** What a client begins with: one without TLS can only be told why as long as no TLS was tried. */
+/** Reads the first bytes of a client: one without TLS can be sent a reason only before the TLS handshake begins. */
 async function firstBytes(fd: number, name: string, deadline: number): Promise<Buffer> {
 	const bytes = buffer(RECORD_START.length);
 	const inTime = (await waitFor(fd, EPOLLIN, { deadline })) !== 0;
@@ -70,13 +70,13 @@ async function firstBytes(fd: number, name: string, deadline: number): Promise<B
 	throw new Error(inTime ? 'it went before it said anything' : 'it is silent');
 }
 
-/** `fd` as a socket of Node's, which closes it. */
-function own(fd: number): Socket {
+/** `fd` as a socket of Node's, which becomes its owner. */
+function adopt(fd: number): Socket {
 	poller.release(fd);
 	return new Socket({ fd, readable: true, writable: true });
 }
 
-async function secured(
+async function waitForSecure(
 	socket: TLSSocket,
 	event: string,
 	raw: Socket,
@@ -88,10 +88,10 @@ async function secured(
 		socket.once('error', reject);
 		socket.once('close', () => reject(new Error('it closed the connection')));
 	});
-	await limited(secure, raw, name, deadline, clientReason);
+	await withDeadline(secure, raw, name, deadline, clientReason);
 }
 
-async function limited<T>(
+async function withDeadline<T>(
 	secure: Promise<T>,
 	raw: Socket,
 	name: string,
@@ -103,7 +103,7 @@ async function limited<T>(
 		const left = Math.max(0, deadline - Date.now());
 		timer = setTimeout(() => reject(new Error('it is silent')), left);
 	});
-	// What goes wrong after the first error is a consequence.
+	// Later errors are consequences of the first.
 	raw.on('error', () => {});
 	try {
 		return await Promise.race([secure, late]);

@@ -1,9 +1,9 @@
-/** What a connected socket becomes: a wire that is nothing but the socket, or one with TLS around it. */
+/** Makes a {@link PeerConnection} of a connected socket: plain, or with TLS. */
 import { type PeerConnection, SocketConnection } from './connection.js';
 
 /**
- * Makes a wire of `fd`, and owns it from the call on, also when it throws. `host` is whom the certificate of the other side
- * has to name.
+ * Makes a connection of `fd`, and owns it from the call on, also when it throws. `host` is the name that the certificate of
+ * the other side must have.
  */
 export type ConnectionWrapper = (
 	fd: number,

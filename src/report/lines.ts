@@ -1,25 +1,25 @@
 /**
- * Text for whoever watches (stderr, the log file, --progress-fd): it must never stop or end a dump.
+ * Text output (stderr, the log file, --progress-fd), which must never block or end a dump.
  *
- * A watcher that went away is no error, and one that does not read must not block the event loop, so a line is written only
- * when the descriptor takes it, waits in a bounded queue otherwise, and is dropped when that is full. The descriptor is
- * polled rather than made non-blocking: its flags belong to other processes too.
+ * A reader that has closed its end is not an error, and one that does not read must not block the event loop, so a line is
+ * written only when the descriptor is writable, waits in a bounded queue otherwise, and is dropped when that is full. The
+ * descriptor is polled rather than made non-blocking, because other processes share its flags.
  */
 import { buffer, poll, write } from '../libc/calls.js';
 import { EAGAIN, EINTR } from '../libc/errno.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 
-/** Bytes that wait for a slow reader: some thousand lines. */
+/** Maximum number of bytes that wait for a slow reader: some thousand lines. */
 const MAX_WAITING = 256 << 10;
 /** A pipe that polls as writable takes this much without blocking (PIPE_BUF). */
 const CHUNK = 4096;
 /** How long the end of a command waits for a reader that does not read. */
-const PATIENCE_MILLIS = 1000;
+const FLUSH_MILLIS = 1000;
 
 const POLLOUT = 4;
 const pollfd = buffer(8);
 
-/** Lines to one descriptor, which stays its owner's. */
+/** Lines to one descriptor, which it does not own. */
 export class Lines {
 	readonly #fd: number;
 	#queue: Buffer[] = [];
@@ -32,7 +32,7 @@ export class Lines {
 		this.#fd = fd;
 	}
 
-	/** Writes `text` as it is, now or as soon as there is room. Never throws. */
+	/** Writes `text` unchanged, now or as soon as there is room. Never throws. */
 	write(text: string): void {
 		const bytes = Buffer.from(text);
 		if (this.#gone || this.#bytes + bytes.length > MAX_WAITING) return;
@@ -41,28 +41,31 @@ export class Lines {
 		if (!this.#waiting) this.#pump();
 	}
 
-	/** Resolves when all is written, or nobody will read it, or time is up: what is left then is dropped. */
+	/**
+	 * Resolves when everything is written, when the reader has closed its end, or after a time limit; the rest is then
+	 * dropped.
+	 */
 	async flush(): Promise<void> {
 		if (!this.#queue.length) return;
 		let timer: NodeJS.Timeout | undefined;
 		await new Promise<void>((resolve) => {
 			this.#drained.push(resolve);
-			timer = setTimeout(resolve, PATIENCE_MILLIS);
+			timer = setTimeout(resolve, FLUSH_MILLIS);
 		});
 		clearTimeout(timer);
 		if (!this.#queue.length) return;
 		poller.cancel(this.#fd, EPOLLOUT);
 		this.#waiting = false;
-		this.#give(true);
+		this.#finish(true);
 	}
 
 	#pump(): void {
 		const failed = !this.#writeOut();
-		if (failed || !this.#queue.length) this.#give(failed);
+		if (failed || !this.#queue.length) this.#finish(failed);
 		else this.#wait();
 	}
 
-	/** As much as the descriptor takes; false once nobody reads it. */
+	/** Writes as much as the descriptor takes; returns false on an error, such as a closed reader. */
 	#writeOut(): boolean {
 		while (this.#queue.length && this.#writable()) {
 			const head = this.#queue[0]!;
@@ -86,18 +89,18 @@ export class Lines {
 			});
 		} catch {
 			this.#waiting = false;
-			this.#give(true);
+			this.#finish(true);
 		}
 	}
 
 	#writable(): boolean {
 		pollfd.writeInt32LE(this.#fd, 0);
 		pollfd.writeInt32LE(POLLOUT, 4);
-		// One that failed or is not open polls as ready too, and write says so.
+		// A descriptor that has failed or is not open also polls as ready; write returns the error.
 		return poll(pollfd, 1, 0) !== 0;
 	}
 
-	#give(up: boolean): void {
+	#finish(up: boolean): void {
 		this.#gone ||= up;
 		this.#queue = [];
 		this.#bytes = 0;
@@ -105,22 +108,22 @@ export class Lines {
 	}
 }
 
-const known = new Map<number, Lines>();
+const linesByFd = new Map<number, Lines>();
 
-/** The lines to `fd`; the same for everybody who asks. */
+/** The lines to `fd`, of which there is one instance per descriptor. */
 export function linesTo(fd: number): Lines {
-	let lines = known.get(fd);
-	if (!lines) known.set(fd, (lines = new Lines(fd)));
+	let lines = linesByFd.get(fd);
+	if (!lines) linesByFd.set(fd, (lines = new Lines(fd)));
 	return lines;
 }
 
-/** Before a descriptor is closed or replaced: writes what waits, and forgets it. */
+/** Writes the queued lines to `fd` and releases it; to be called before the descriptor is closed or replaced. */
 export async function forgetLines(fd: number): Promise<void> {
-	await known.get(fd)?.flush();
-	if (known.delete(fd)) poller.release(fd);
+	await linesByFd.get(fd)?.flush();
+	if (linesByFd.delete(fd)) poller.release(fd);
 }
 
-/** At the end of a command. */
+/** Writes the queued lines of all descriptors; to be called at the end of a command. */
 export async function flushLines(): Promise<void> {
-	await Promise.all([...known.values()].map((lines) => lines.flush()));
+	await Promise.all([...linesByFd.values()].map((lines) => lines.flush()));
 }

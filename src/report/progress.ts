@@ -1,20 +1,20 @@
-/** Progress for other programs: the same lines as criu-image-streamer writes. */
+/** Progress for other programs, in the same lines as criu-image-streamer writes. */
 
 import type { StreamSummary } from '../stream/summary.js';
 import { linesTo } from './lines.js';
 import { displayStats } from './stats.js';
 
-/** What happens on the way of an image. A call never throws, and never waits. */
+/** Events of a transfer. A call never throws, and never waits. */
 export interface ProgressEvents {
 	/** CRIU can connect. */
 	socketInit(): void;
 	/** The application is frozen. */
 	checkpointStart(): void;
-	/** What passed through each shard. */
+	/** The data that passed through each shard. */
 	transferred(summary: StreamSummary): void;
 }
 
-/** Writes to --progress-fd; a reader that is slow or gone is no error. */
+/** Writes to --progress-fd; a reader that is slow or has closed its end is not an error. */
 export class Progress implements ProgressEvents {
 	/**
 	 * @param fd undefined: progress is not written

@@ -3,7 +3,7 @@
 import type { StreamSummary } from '../stream/summary.js';
 import { linesTo } from './lines.js';
 
-/** Writes them to stderr; `done` is the verb: "captured", "received". */
+/** Writes the statistics to stderr; `done` is the verb: "captured", "received". */
 export function displayStats(done: string, { shards, files }: StreamSummary): void {
 	const bytes = shards.reduce((sum, shard) => sum + shard.bytes, 0);
 	const seconds = Math.max(...shards.map(({ millis }) => millis), 1) / 1000;

@@ -1,9 +1,9 @@
 /**
- * What a command has to undo at its end, in one place, so that a command reads as a list: each thing that it opens is followed
- * by how it is closed, and nothing has to nest.
+ * The clean-up of a command, in one place, so that a command reads as a list without nesting: each step that opens something
+ * is followed by the one that closes it.
  */
 
-/** Undoes one step. `failure` is what ended the command, undefined where it succeeded. */
+/** Undoes one step. `failure` is the error that ended the command, undefined where it succeeded. */
 export type Undo = (failure: unknown) => unknown;
 
 export class CleanupStack {
@@ -15,8 +15,8 @@ export class CleanupStack {
 	}
 
 	/**
-	 * Undoes everything, in reverse order, each step after the one before it has ended. A step that fails does not keep the
-	 * others from running. Returns what ended the command: `failure`, or else the first error of a step.
+	 * Undoes everything, in reverse order, each step after the one before it has ended. After a failed step the others still
+	 * run. Returns the error that ended the command: `failure`, or else the first error of a step.
 	 */
 	async close(failure?: unknown): Promise<unknown> {
 		let first = failure;
@@ -31,7 +31,9 @@ export class CleanupStack {
 	}
 }
 
-/** What `work` returns, after everything that it deferred is undone. Rejects with the first error of either, once. */
+/**
+ * Resolves with the result of `work`, after everything that it deferred is undone. Rejects with the first error of either.
+ */
 export async function withCleanup<T>(work: (cleanup: CleanupStack) => Promise<T>): Promise<T> {
 	const cleanup = new CleanupStack();
 	let result: T;

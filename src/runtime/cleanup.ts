@@ -1,6 +1,6 @@
 /**
- * What must not outlive this process: sockets, temporary files, a pidfile. Whoever makes such a file registers it here,
- * so that every end but SIGKILL removes it; what SIGKILL leaves, the next start replaces.
+ * Files that must not outlive this process: sockets, temporary files, a pidfile. The module that creates such a file
+ * registers it here, so that it is removed at every end but SIGKILL; after SIGKILL the next start replaces it.
  */
 import { unlinkSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -11,8 +11,8 @@ const paths = new Set<string>();
 const callbacks = new Set<() => void>();
 
 /**
- * Registers the file at `path` (absolute): before it is made where the name is this process's own, otherwise as soon as the
- * file is surely not somebody else's.
+ * Registers the file at `path` (absolute): before it is created where the name is used by this process only, otherwise as
+ * soon as the file is certain to be this process's own.
  */
 export function registerCleanup(path: string): void {
 	paths.add(path);
@@ -23,17 +23,20 @@ export function unregisterCleanup(path: string): void {
 	paths.delete(path);
 }
 
-/** Removes the file at `path`, and forgets it. */
+/** Removes and unregisters the file at `path`. */
 export function removeRegistered(path: string): void {
 	paths.delete(path);
 	try {
 		unlinkSync(path);
 	} catch {
-		// It was not made yet, or somebody removed it: either way it is not there.
+		// The file was not created yet, or was removed already.
 	}
 }
 
-/** Calls `callback` at an end that is not the command's own: it may not wait for anything. Returns how to take it back. */
+/**
+ * Calls `callback` when the process ends by a signal or an unexpected error: it may not wait for anything. Returns a
+ * function that removes it.
+ */
 export function onSuddenExit(callback: () => void): () => void {
 	callbacks.add(callback);
 	return () => callbacks.delete(callback);
@@ -44,29 +47,29 @@ function removeAll(): void {
 		try {
 			callback();
 		} catch {
-			// The others count on their turn.
+			// The other callbacks must still run.
 		}
 	}
 	callbacks.clear();
 	for (const path of paths) removeRegistered(path);
 }
 
-/** Ends the process at once with `status`, whatever is going on in it; nothing registered here stays behind. */
+/** Ends the process at once with `status`, whatever it is doing, after removing everything that is registered here. */
 export function exitCleanly(status: number): never {
 	removeAll();
 	exitNow(status);
 	process.exit(status);
 }
 
-let watching = false;
+let installed = false;
 
 /**
- * From now on signals and unexpected errors end the process in order: status 128 + signal, or 1.
- * @param report told of an unexpected error, as one line
+ * From now on signals and unexpected errors end the process after its clean-up, with status 128 + signal, or 1.
+ * @param report called with an unexpected error, as one line
  */
 export function installExitHandlers(report: (line: string) => void): void {
-	if (watching) return;
-	watching = true;
+	if (installed) return;
+	installed = true;
 	for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
 		process.on(signal, () => exitCleanly(128 + constants.signals[signal]));
 	}

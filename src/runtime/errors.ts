@@ -1,4 +1,4 @@
-/** Errors as one line for a person: what went wrong, with its causes. */
+/** Errors as one line for people: the message with its causes. */
 import { nodeErrorText } from '../libc/errno.js';
 import { type ErrorCode, StreamError } from './stream-error.js';
 
@@ -26,7 +26,7 @@ export function describeError(error: unknown): string {
 	return parts.join(': ').replace(/\p{Cc}+/gu, ' ');
 }
 
-/** Where `before` says already what failed, a failed call of Node's only adds why. */
+/** Where `before` already has a message, a failed call of Node's only adds the reason. */
 function textOf(error: unknown, before: readonly string[]): string {
 	const call = nodeErrorText(error);
 	if (call) return before.length ? call.why : `cannot ${call.what}: ${call.why}`;

@@ -1,4 +1,4 @@
-/** What Node's timers can count. */
+/** The limit of Node's timers. */
 
-/** setTimeout counts milliseconds in 31 bits, and fires at once where they are more: whole seconds that fit. */
+/** In whole seconds: setTimeout has 31 bits for its milliseconds, and fires at once when they overflow. */
 export const MAX_TIMER_SECONDS = 2_147_483;

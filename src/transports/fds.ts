@@ -1,7 +1,7 @@
 /**
- * Shards that are descriptors of the user's: --shard-fds, or stdout and stdin. Each may be a pipe, a stream socket or a
- * regular file. Nobody at the far end can answer, so a stream counts as received once the other side has taken
- * it out of the kernel.
+ * Shards that are descriptors given by the user: --shard-fds, or stdout and stdin. Each may be a pipe, a stream socket or a
+ * regular file. The other side cannot answer, so a stream counts as received once the other side has read it from the
+ * kernel.
  */
 import { fsync, openSync, type Stats } from 'node:fs';
 import { promisify } from 'node:util';
@@ -16,7 +16,7 @@ import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
 /** A descriptor that can carry a stream (options/shard-fds.ts). */
 export interface ShardFd extends Shard {
 	stat: Stats;
-	/** Before this process changes them. */
+	/** The status flags before this process changes them. */
 	flags: number;
 }
 
@@ -24,15 +24,15 @@ interface Opened {
 	shard: Shard;
 	stat: Stats;
 	flags: number;
-	/** Takes back that the flags are restored when the process ends suddenly. */
+	/** Removes the callback that restores the flags when the process ends suddenly. */
 	forget(): void;
 }
 
-/** Where a capture writes. */
+/** The shards of a capture. */
 export function writeToFds(fds: readonly ShardFd[]): Outgoing {
 	const opened = openAll(fds);
 	const closing = new AbortController();
-	// Each ends as soon as it is empty: a reader may wait for the end of one before it reads another.
+	// Each is closed as soon as it is empty: a reader may wait for the end of one before it reads another.
 	const finish = async (one: Opened) => {
 		const { shard, stat } = one;
 		if (stat.isFIFO() || stat.isSocket()) {
@@ -55,7 +55,7 @@ export function writeToFds(fds: readonly ShardFd[]): Outgoing {
 	};
 }
 
-/** Where an extract or a serve reads. */
+/** The shards of an extract or a serve. */
 export function readFromFds(fds: readonly ShardFd[]): Incoming {
 	const opened = openAll(fds);
 	const close = async () => closeAll(opened);
@@ -67,7 +67,7 @@ function openAll(fds: readonly ShardFd[]): Opened[] {
 		const shard = { fd, name, stallMillis };
 		if (stat.isFile()) return { shard, stat, flags, forget() {} };
 		setNonBlocking(fd);
-		// The terminal's shell, or the filter before this process, may use the same pipe, and expect it to wait.
+		// The shell, or a process before this one in the pipeline, may use the same pipe, and expect blocking calls.
 		const forget = onSuddenExit(() => restoreFlags(fd, flags));
 		return { shard, stat, flags, forget };
 	});
@@ -86,7 +86,7 @@ function closeAll(opened: Opened[]): void {
 		forget();
 		if (!stat.isFile()) restoreFlags(shard.fd, flags);
 		poller.close(shard.fd);
-		// The next file to be opened would get this number, and be what Node takes for stdout.
+		// The next file opened would get this number, and Node would use it as stdin, stdout or stderr.
 		if (shard.fd <= 2) openSync('/dev/null', O_RDWR);
 	}
 }

@@ -5,12 +5,12 @@ import type { Surroundings } from '../peer/link.js';
 import type { Incoming, Outgoing } from '../stream/shard.js';
 import { readFromFds, type ShardFd, writeToFds } from './fds.js';
 
-/** How a stream travels. */
+/** The transport of a stream. */
 export type Way = { fds: readonly ShardFd[] } | { link: LinkRequest };
 
 /**
- * Where the stream of a capture goes: open, and for connections with the far end there and agreed. Throws where the far end
- * cannot be reached or refuses.
+ * Opens the shards of a capture; connections are connected and past the handshake. Throws where the other side cannot be
+ * reached or refuses.
  */
 export async function openOutgoing(way: Way, surroundings: Surroundings): Promise<Outgoing> {
 	if ('fds' in way) return writeToFds(way.fds);
@@ -18,7 +18,7 @@ export async function openOutgoing(way: Way, surroundings: Surroundings): Promis
 	return await sendOver(way.link, surroundings);
 }
 
-/** Where the stream of an extract or a serve comes from; otherwise as {@link openOutgoing}. */
+/** Opens the shards of an extract or a serve; otherwise as {@link openOutgoing}. */
 export async function openIncoming(way: Way, surroundings: Surroundings): Promise<Incoming> {
 	if ('fds' in way) return readFromFds(way.fds);
 	const { receiveOver } = await import('../peer/link.js');

@@ -1,4 +1,4 @@
-/** The calls of the package within this process: how they end, and what they leave behind. */
+/** The calls of the package within this process: their results, their failures and their clean-up. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -9,12 +9,12 @@ import { pipe } from '../support/pipe.js';
 import { askFinished } from '../support/question.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('calls');
 
-/** What `call` rejects with. */
+/** The error that `call` rejects with. */
 async function failureOf(call: Promise<unknown>): Promise<unknown> {
 	return await call.then(
 		() => assert.unreachable('it succeeded'),
@@ -22,15 +22,15 @@ async function failureOf(call: Promise<unknown>): Promise<unknown> {
 	);
 }
 
-/** Calls without types, as JavaScript makes them. */
+/** The calls without types, as a JavaScript program sees them. */
 const untyped = { capture, extract, serve } as unknown as Record<
 	string,
 	(options: unknown) => Promise<unknown>
 >;
 
-test('a dump goes to a replay in the same process, with what happened on the way', async () => {
+test('a dump is replayed in the same process, and its events are reported', async () => {
 	const before = await descriptorsAtFirst();
-	const [dumpDirectory, restoreDirectory] = [temporaryFolder(), temporaryFolder()];
+	const [dumpDirectory, restoreDirectory] = [temporaryDirectory(), temporaryDirectory()];
 	const { readEnd, writeEnd } = pipe();
 	const events: ProgressEvent[] = [];
 	const captured = capture({
@@ -54,7 +54,7 @@ test('a dump goes to a replay in the same process, with what happened on the way
 	await until('the descriptors to be closed', () => openDescriptors() === before);
 });
 
-/** What waits, how, and what has to be there before it is aborted. */
+/** The calls that wait, and the file that has to exist before they are aborted. */
 const waits: Record<string, (signal: AbortSignal, work: string) => [call: Promise<unknown>, made: string]> = {
 	'a capture for CRIU': (signal, workDir) => [
 		capture({ workDir, shardFds: [pipe().writeEnd.handOver()], signal }),
@@ -80,7 +80,7 @@ const waits: Record<string, (signal: AbortSignal, work: string) => [call: Promis
 
 for (const [what, begin] of Object.entries(waits)) {
 	test(`aborted: ${what}`, async () => {
-		const work = temporaryFolder();
+		const work = temporaryDirectory();
 		const controller = new AbortController();
 		const [call, made] = begin(controller.signal, work);
 		const failed = failureOf(call);
@@ -96,7 +96,7 @@ for (const [what, begin] of Object.entries(waits)) {
 }
 
 test('aborted: a replay that waits for CRIU', async () => {
-	const [dumpDirectory, workDir] = [temporaryFolder(), temporaryFolder()];
+	const [dumpDirectory, workDir] = [temporaryDirectory(), temporaryDirectory()];
 	const { readEnd, writeEnd } = pipe();
 	const controller = new AbortController();
 	const captured = capture({ workDir: dumpDirectory, shardFds: [writeEnd.handOver()] });
@@ -109,8 +109,8 @@ test('aborted: a replay that waits for CRIU', async () => {
 	assert.equal(namesIn(workDir), []);
 });
 
-test('aborted before it begins: nothing is made', async () => {
-	const workDir = join(temporaryFolder(), 'work');
+test('aborted before the call: nothing is created', async () => {
+	const workDir = join(temporaryDirectory(), 'work');
 	const signal = AbortSignal.abort(new Error('too late'));
 	assert.is(await failureOf(capture({ workDir, shardFds: [1000], signal })), signal.reason);
 	assert.is(existsSync(workDir), false);
@@ -134,7 +134,7 @@ const wrong: [call: string, options: unknown, message: RegExp][] = [
 	['serve', { workDir: '.', connect: ['nowhere'] }, /^connect nowhere|^connect: /],
 ];
 
-test('what is wrong with the options is said of the field, with a code', async () => {
+test('an error about an option names the field, and has a code', async () => {
 	for (const [call, options, message] of wrong) {
 		const error = await failureOf(untyped[call]!(options));
 		assert.instance(error, StreamError);
@@ -143,9 +143,9 @@ test('what is wrong with the options is said of the field, with a code', async (
 	}
 });
 
-test('descriptors that a call was given are closed where it fails, unless its options are wrong', async () => {
+test('descriptors given to a call are closed where it fails, unless its options are wrong', async () => {
 	const before = await descriptorsAtFirst();
-	const workDir = temporaryFolder();
+	const workDir = temporaryDirectory();
 	const controller = new AbortController();
 	const busy = failureOf(
 		capture({ workDir, shardFds: [pipe().writeEnd.handOver()], signal: controller.signal }),
@@ -179,8 +179,8 @@ test('descriptors that a call was given are closed where it fails, unless its op
 	await until('the descriptors to be closed', () => openDescriptors() <= before + 1);
 });
 
-test('a stream that is cut fails with a code, and gives no file its name', async () => {
-	const imagesDir = join(temporaryFolder(), 'files');
+test('a truncated stream fails with a code, and no file gets its name', async () => {
+	const imagesDir = join(temporaryDirectory(), 'files');
 	const { readEnd, writeEnd } = pipe();
 	const failed = failureOf(extract({ imagesDir, shardFds: [readEnd.handOver()] }));
 	writeEnd.close();
@@ -191,8 +191,8 @@ test('a stream that is cut fails with a code, and gives no file its name', async
 	assert.equal(namesIn(imagesDir), []);
 });
 
-test('a dump that ends early, and an image that does not fit, have codes of their own', async () => {
-	const [dumpDirectory, workDir] = [temporaryFolder(), temporaryFolder()];
+test('a dump that ends early and an image that does not fit have different codes', async () => {
+	const [dumpDirectory, workDir] = [temporaryDirectory(), temporaryDirectory()];
 	const first = pipe();
 	const cut = failureOf(capture({ workDir: dumpDirectory, shardFds: [first.writeEnd.handOver()] }));
 	const dump = await StandInDump.connect(dumpDirectory);
@@ -223,7 +223,7 @@ test('a dump that ends early, and an image that does not fit, have codes of thei
 });
 
 test('the far end is told in the names that a program has for options', async () => {
-	const [dumpDirectory, workDir] = [temporaryFolder(), temporaryFolder()];
+	const [dumpDirectory, workDir] = [temporaryDirectory(), temporaryDirectory()];
 	const address = `unix:${join(workDir, 'stream')}`;
 	const full = failureOf(serve({ workDir, listen: [address], memoryLimit: 100_000 }));
 	const told = failureOf(capture({ workDir: dumpDirectory, connect: [address] }));
@@ -235,11 +235,11 @@ test('the far end is told in the names that a program has for options', async ()
 	assert.match(((await told) as StreamError).message, `says: ${message}`);
 });
 
-test('what a program throws in its listeners does not end a dump', async () => {
-	const workDir = temporaryFolder();
+test('an error thrown by a listener of the program does not end a dump', async () => {
+	const workDir = temporaryDirectory();
 	const { readEnd, writeEnd } = pipe();
 	const fail = () => {
-		throw new Error('a mistake of the program');
+		throw new Error('an error in the program');
 	};
 	const captured = capture({
 		workDir,

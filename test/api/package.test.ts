@@ -12,7 +12,7 @@ import { installed, link } from './package.js';
 
 const test = suite('package');
 const root = fileURLToPath(new URL('../..', import.meta.url));
-/** In which the package is installed, for all tests: npm takes its time. */
+/** The directory in which the package is installed, once for all tests because npm is slow. */
 let directory: string;
 test.before(() => {
 	directory = installed();
@@ -29,7 +29,7 @@ test('an import opens nothing, loads no native code, installs no handlers and sa
 			native: /koffi/.test(readFileSync('/proc/self/maps', 'utf8')),
 			events: process.eventNames().map((name) => [String(name), process.listenerCount(name)]),
 		});
-		// What loading any module leaves behind is not the package's.
+		// Loading any module has effects that are not the package's.
 		await import('node:url');
 		const before = state();
 		const names = Object.keys(await import('criu-pipe-streamer'));
@@ -81,9 +81,9 @@ test('the example of docs/api.md takes a dump, serves it and unpacks it', async 
 	);
 });
 
-test('types fit a program, and refuse what makes no sense', () => {
+test('types accept a correct program, and reject invalid options', () => {
 	link(join(directory, 'node_modules'), '@types/node');
-	// @types/node has it as a dependency.
+	// A dependency of @types/node.
 	link(join(directory, 'node_modules'), 'undici-types');
 	mkdirSync(join(directory, 'src'));
 	writeFileSync(

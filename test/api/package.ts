@@ -1,4 +1,4 @@
-/** The package as a program has it: unpacked from the tarball that npm makes, beside its dependencies. */
+/** The package as it is installed: unpacked from the tarball that npm makes, beside its dependencies. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-/** Of a command that should take a second or two. */
+/** Time limit for a command that takes a second or two. */
 const TIMEOUT_MILLIS = 120_000;
 
 /** A new directory in which a program can import the package; the caller removes it. npm would ask the registry for the dependencies, so they are linked. */
@@ -15,7 +15,7 @@ export function installed(): string {
 	const modules = join(directory, 'node_modules');
 	const target = join(modules, 'criu-pipe-streamer');
 	mkdirSync(target, { recursive: true });
-	// dist/ is there already: npm's own script would build it once more, under the tests that use it.
+	// dist/ exists already: npm's own script would rebuild it while other tests use it.
 	const pack = ['pack', '--ignore-scripts', '--json', '--pack-destination', directory];
 	const options = { cwd: root, timeout: TIMEOUT_MILLIS, encoding: 'utf8' } as const;
 	const [{ filename }] = JSON.parse(execFileSync('npm', pack, { ...options, stdio: 'pipe' }));

@@ -1,4 +1,4 @@
-// The bench itself: a tiny run of everything has to give tables and a plot, and keep what people wrote.
+// The bench itself: a tiny run of everything has to give tables and a plot, and keep the text around them.
 import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { readStats } from '../../bench/criu.js';
 import { Figures, ratios, type Sample, spread } from '../../bench/figures.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { need } from '../support/tools.js';
 
 const test = suite('bench');
@@ -18,7 +18,7 @@ test(
 	'measures, and puts tables and a plot into a document',
 	async () => {
 		need('gcc');
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		const document = join(dir, 'bench.md');
 		const raw = join(dir, 'runs.json');
 		const marks = ['<!-- figures: made by npm run bench, not by hand -->', '<!-- end of figures -->'];
@@ -42,13 +42,13 @@ test(
 	{ seconds: 600 },
 );
 
-test('refuses a measure that it does not know', async () => {
+test('refuses an unknown measure', async () => {
 	const error = await run('--only', 'nothing').catch((reason) => reason);
 	assert.is(error.code, 1);
 	assert.match(error.stderr, "there is no measure 'nothing'");
 });
 
-test('a slope is cost per GB without start-up', () => {
+test('a slope is the cost per GB without start-up', () => {
 	const sample = (gigabytes: number, round: number, cpu: number): Sample =>
 		({
 			measure: 'replay',

@@ -16,7 +16,7 @@ import { content } from '../support/content.js';
 import { pipe } from '../support/pipe.js';
 import { contentOf } from '../support/stored.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('an images directory as source');
 
@@ -29,7 +29,7 @@ const files: Record<string, Buffer> = {
 };
 
 function imagesDirectory(): string {
-	const path = temporaryFolder();
+	const path = temporaryDirectory();
 	for (const [name, bytes] of Object.entries(files)) writeFileSync(join(path, name), bytes);
 	return path;
 }
@@ -73,7 +73,7 @@ test('into memory', async () => {
 });
 
 test('into a directory', async () => {
-	const target = temporaryFolder();
+	const target = temporaryDirectory();
 	const store = new DirectoryStore(target, false);
 	await sendInto(store, imagesDirectory());
 	await store.finish();
@@ -106,7 +106,7 @@ test('what is no file is left out', async () => {
 const refused: Record<string, [make: () => string, message: RegExp]> = {
 	'a directory that is not there': [() => '/nonexistent', /cannot read the images directory \/nonexistent/],
 	'a directory without inventory.img': [
-		() => temporaryFolder(),
+		() => temporaryDirectory(),
 		/is no complete image: it has no inventory\.img/,
 	],
 	'a link to a parent': [

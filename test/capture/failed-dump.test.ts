@@ -1,4 +1,4 @@
-// A dump that failed is a stream that failed: exit code 1, and no end of the image, so that every reader refuses it.
+// A failed dump makes a failed stream: exit code 1, and no end of the image, so that every reader refuses it.
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { capture } from '../../src/capture/capture.js';
@@ -9,7 +9,7 @@ import { pipe } from '../support/pipe.js';
 import { requestFor, StandInDump } from '../support/stand-in.js';
 import { startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('failed dump');
 
@@ -68,7 +68,7 @@ for (const [what, dump, message] of refused) {
 	});
 }
 
-test('--allow-incomplete takes it for whole', async () => {
+test('--allow-incomplete accepts it as complete', async () => {
 	const { stream } = await failing(
 		async (criu) => {
 			await criu.put('files.img', 'files');
@@ -80,7 +80,7 @@ test('--allow-incomplete takes it for whole', async () => {
 	assert.equal(markersIn(stream), ['0 file files.img', '1 data 5', '2 file-end', '3 image-end']);
 });
 
-test('the image is complete with inventory.img, though CRIU keeps its socket (lazy pages)', async () => {
+test('the image is complete with inventory.img, although CRIU keeps its socket (lazy pages)', async () => {
 	const { process, work, shards } = startCapture();
 	const got = shards[0]!.all();
 	const criu = await StandInDump.connect({ work, process });
@@ -92,7 +92,7 @@ test('the image is complete with inventory.img, though CRIU keeps its socket (la
 	await process.ends();
 });
 
-test('a file after inventory.img: the image is out without it, and the capture does not end well', async () => {
+test('a file after inventory.img: the image is complete without it, and the capture fails', async () => {
 	const { process, work, shards } = startCapture();
 	const got = shards[0]!.all();
 	const criu = await StandInDump.connect({ work, process });
@@ -102,8 +102,8 @@ test('a file after inventory.img: the image is out without it, and the capture d
 	assert.match(await process.ends(1), /CRIU sent "late\.img" after inventory\.img, which ends an image/);
 });
 
-test('a capture that is given up before it begins takes no dump', async () => {
-	const path = join(temporaryFolder(), 'criu.sock');
+test('a capture that is aborted before it begins accepts no dump', async () => {
+	const path = join(temporaryDirectory(), 'criu.sock');
 	const criu = ListeningSocket.at(path, 1);
 	afterwards(() => criu.close());
 	const { readEnd, writeEnd } = pipe();

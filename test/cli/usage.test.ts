@@ -8,18 +8,18 @@ import { pipe, pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump } from '../support/stand-in.js';
 import { ours, Streamer } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { need } from '../support/tools.js';
 
 const test = suite('usage');
-/** A child that this process waits for, deaf to the suite's own limit. */
+/** Limits of a child that this process waits for synchronously, so that the suite's own limit has no effect. */
 const LIMIT = { timeout: 60_000, killSignal: 'SIGKILL' } as const;
 const stream = streamOf(...whole('a.img', 'content'), imageEnd());
 
-/** Runs to the end in an empty folder; stdout is a pipe, stdin /dev/null. */
+/** Runs the command to its end in an empty directory; stdout is a pipe, stdin /dev/null. */
 function run(...args: string[]) {
 	const [command, ...first] = ours;
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const { status, stdout, stderr } = spawnSync(command, [...first, ...args], {
 		...LIMIT,
 		cwd,
@@ -106,7 +106,7 @@ const places: [where: string, args: (work: string) => string[]][] = [
 ];
 for (const [where, args] of places) {
 	test(`options ${where}`, async () => {
-		const work = join(temporaryFolder(), 'work');
+		const work = join(temporaryDirectory(), 'work');
 		const [out, progress] = [pipe(), pipe()];
 		const process = new Streamer(args(work), { stdout: out.writeEnd, fds: [progress.writeEnd] });
 		const got = out.readEnd.all();
@@ -117,8 +117,8 @@ for (const [where, args] of places) {
 	});
 }
 
-test('without options, the sockets are in the current folder', async () => {
-	const cwd = temporaryFolder();
+test('without options, the sockets are in the current directory', async () => {
+	const cwd = temporaryDirectory();
 	const out = pipe();
 	const process = new Streamer(['capture'], { stdout: out.writeEnd, cwd });
 	const got = out.readEnd.count();
@@ -129,23 +129,23 @@ test('without options, the sockets are in the current folder', async () => {
 });
 
 test('exit 1: a file in place of the images dir', async () => {
-	const file = join(temporaryFolder(), 'file');
+	const file = join(temporaryDirectory(), 'file');
 	execFileSync('touch', [file]);
 	const process = new Streamer(['extract', '-D', file], { stdin: pipeOf(stream) });
 	assert.match(await process.ends(1), new RegExp(`^criu-image-streamer: [^\\n]*${file}[^\\n]*\\n$`));
 });
 
 test('exit 1: a file in place of the work dir', async () => {
-	const file = join(temporaryFolder(), 'file');
+	const file = join(temporaryDirectory(), 'file');
 	execFileSync('touch', [file]);
 	const out = pipe();
 	const process = new Streamer(['capture', '-W', file], { stdout: out.writeEnd });
 	assert.match(await process.ends(1), new RegExp(`^criu-image-streamer: [^\\n]*${file}[^\\n]*\\n$`));
 });
 
-test('exit 0, and nothing on stdout, where the image is elsewhere', () => {
+test('exit 0, and nothing on stdout, where the image goes to files', () => {
 	const [command, ...first] = ours;
-	const images = join(temporaryFolder(), 'images');
+	const images = join(temporaryDirectory(), 'images');
 	const result = spawnSync(command, [...first, 'extract', '-D', images], {
 		...LIMIT,
 		input: stream,
@@ -163,7 +163,7 @@ for (const [command, end, right] of [
 ] as const) {
 	test(`${command} refuses a terminal, and shows the right use`, () => {
 		need('script');
-		const work = temporaryFolder();
+		const work = temporaryDirectory();
 		const shell = `${ours.map((word) => `'${word}'`).join(' ')} ${command} -W '${work}'`;
 		const { status, stdout } = spawnSync('script', ['-qec', shell, '/dev/null'], {
 			...LIMIT,

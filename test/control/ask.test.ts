@@ -1,4 +1,4 @@
-/** The action script's end of a question: an answer that it does not understand is a failure, never a yes. */
+/** The action script's side of a question: an unknown answer is a failure, never a success. */
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -7,13 +7,13 @@ import { frame } from '../../src/net/frame.js';
 import { control } from '../../src/proto/messages.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('an answer to the action script');
 
 /** Asks a streamer that answers with `bytes`, in pieces of one byte. */
 async function answered(bytes: Uint8Array): Promise<Reply> {
-	const path = join(temporaryFolder(), 'socket');
+	const path = join(temporaryDirectory(), 'socket');
 	const server = createServer((socket) => {
 		socket.on('error', () => {});
 		for (const byte of bytes) socket.write(Buffer.of(byte));
@@ -25,7 +25,7 @@ async function answered(bytes: Uint8Array): Promise<Reply> {
 
 const answerOf = (answer: control.Answer.$Properties) => frame(control.Answer.encode(answer).finish());
 
-test('that the stream is out', async () =>
+test('that the stream is delivered', async () =>
 	assert.equal(await answered(answerOf({ done: {} })), { kind: 'done' }));
 
 test('that the stream failed, with and without a reason', async () => {
@@ -46,7 +46,7 @@ const refused: [what: string, bytes: Uint8Array, reason: RegExp][] = [
 	['that is too long', Buffer.of(1, 0, 1, 0), /message of 65537 bytes; 65536 are the most/],
 ];
 for (const [what, bytes, reason] of refused) {
-	test(`one ${what} is a failure`, async () => {
+	test(`an answer ${what} is a failure`, async () => {
 		const reply = await answered(bytes);
 		assert.is(reply.kind, 'failed');
 		assert.match((reply as { reason: string }).reason, reason);

@@ -1,4 +1,4 @@
-/** A control socket that cannot be connected to, for another reason than that it is not there: waiting does not help. */
+/** A control socket that exists and cannot be connected to: the script fails without waiting. */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -6,12 +6,12 @@ import { serveControl } from '../../src/control/server.js';
 import { afterwards } from '../support/cleanup.js';
 import { HOOK } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { run, Script } from './script.js';
 
-const test = suite('a control socket that is not open to the script');
+const test = suite('a control socket without access for the script');
 const SOCKET = 'streamer-capture-control.sock';
-/** Of nobody, on all usual systems. */
+/** The user `nobody` on most systems. */
 const UID = 65534;
 
 /** A script of another user, in a copy of the package that this user may read. */
@@ -19,7 +19,7 @@ function scriptOfAnother(): (action: string, dir: string) => Script {
 	const as = { uid: UID, gid: UID };
 	if (process.getuid!() !== 0 || spawnSync(process.execPath, ['-e', '0'], as).status !== 0)
 		skipImpossible('only root can start processes of another user, and that must be able to run Node');
-	const copy = temporaryFolder();
+	const copy = temporaryDirectory();
 	chmodSync(copy, 0o755);
 	cpSync(dirname(HOOK), join(copy, 'scripts'), { recursive: true });
 	cpSync(join(dirname(HOOK), '../dist'), join(copy, 'dist'), { recursive: true });
@@ -28,7 +28,7 @@ function scriptOfAnother(): (action: string, dir: string) => Script {
 
 test('a socket of another user: the script fails at once, and names the owner', async () => {
 	const script = scriptOfAnother();
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	chmodSync(dir, 0o755);
 	const server = serveControl(dir, 'capture');
 	afterwards(() => server.close());
@@ -45,7 +45,7 @@ test('a socket of another user: the script fails at once, and names the owner', 
 
 test('in a directory of another user', async () => {
 	const script = scriptOfAnother();
-	const dir = join(temporaryFolder(), 'work');
+	const dir = join(temporaryDirectory(), 'work');
 	chmodSync(dirname(dir), 0o755);
 	mkdirSync(dir, { mode: 0o700 });
 	await script('pre-stream', dir).fails(
@@ -56,7 +56,7 @@ test('in a directory of another user', async () => {
 });
 
 test('any other error of the connection is a failure at once, too', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	symlinkSync(SOCKET, join(dir, SOCKET));
 	await run('pre-stream', dir).fails(/ELOOP/);
 	await run('post-dump', dir).fails(/ELOOP/, /goes on running/);

@@ -1,4 +1,4 @@
-/** The action script with a real CRIU: what became of the image decides whether the application lives. */
+/** The action script with a real CRIU: the application lives unless its image is complete. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -11,35 +11,35 @@ import { until } from '../support/until.js';
 
 const test = suite('action script, real CRIU');
 
-function dump(scene: Scene, application: Application, folder: string, ...args: string[]): Command {
-	return scene.criuCommand('dump', folder, `-t ${application.pid}`, `--action-script ${HOOK}`, ...args);
+function dump(scene: Scene, application: Application, directory: string, ...args: string[]): Command {
+	return scene.criuCommand('dump', directory, `-t ${application.pid}`, `--action-script ${HOOK}`, ...args);
 }
 
-/** The dump fails for `reason`, and the application is what it was. */
+/** The dump fails for `reason`, and the application is unchanged. */
 async function fails(
 	scene: Scene,
-	folder: string,
+	directory: string,
 	command: Command,
 	application: Application,
 	reason: RegExp,
 ) {
 	await until('the end of the dump', () => command.code !== undefined);
 	assert.is.not(command.code, 0);
-	assert.match(scene.log(folder, 'dump'), reason);
+	assert.match(scene.log(directory, 'dump'), reason);
 	await application.verify();
 }
 
-test('CRIU does what the streamer says', async () => {
+test('CRIU acts on the answer of the streamer', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 8, 1);
-	scene.makeFolders('nobody', 'failed', 'fine');
-	const streamer = (folder: string) => {
-		const server = serveControl(join(scene.folder, folder), 'capture');
+	scene.makeDirectories('absent', 'failed', 'fine');
+	const streamer = (directory: string) => {
+		const server = serveControl(join(scene.directory, directory), 'capture');
 		afterwards(() => server.close());
 		return server;
 	};
-	const alone = dump(scene, application, 'nobody');
-	await fails(scene, 'nobody', alone, application, /criu-image-streamer: no capture is in .*goes on running/);
+	const alone = dump(scene, application, 'absent');
+	await fails(scene, 'absent', alone, application, /criu-image-streamer: no capture is in .*goes on running/);
 
 	const server = streamer('failed');
 	const refused = dump(scene, application, 'failed');
@@ -58,10 +58,10 @@ test('CRIU does what the streamer says', async () => {
 	await application.gone();
 });
 
-test('a script that gives up: the application lives, and the stream, read later, is no whole image', async () => {
+test('a script that gives up: the application lives, and the stream, read later, is not a complete image', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 8, 1);
-	// It takes nearly all, so that CRIU comes to its end, and stands still until the dump has failed.
+	// It reads nearly everything, so that CRIU gets to its end, and then pauses until the dump has failed.
 	const reader = 'head -c 8300000 >image; until [ -e go ]; do sleep 0.02; done; cat >>image';
 	const capture = scene.shell(`criu-image-streamer capture -W src | { ${reader}; }`);
 	await scene.socket('src', 'capture', capture);
@@ -86,9 +86,9 @@ test('a capture that is killed while the script waits', async () => {
 	await scene.socket('src', 'capture', capture);
 	const command = dump(scene, application, 'src', '--stream');
 	await until('the script', () => scene.log('src', 'dump').includes('Running post-dump scripts'));
-	process.kill(Number(readFileSync(join(scene.folder, 'pid'), 'utf8')), 'SIGKILL');
+	process.kill(Number(readFileSync(join(scene.directory, 'pid'), 'utf8')), 'SIGKILL');
 	await fails(scene, 'src', command, application, /criu-image-streamer: .*goes on running/);
-	assert.is(existsSync(join(scene.folder, 'src/streamer-capture-control.sock')), true, 'it was killed');
+	assert.is(existsSync(join(scene.directory, 'src/streamer-capture-control.sock')), true, 'it was killed');
 });
 
 const deaths: Record<string, string> = {
@@ -100,8 +100,8 @@ for (const [how, death] of Object.entries(deaths)) {
 	test(`a script that ${how} before it asks: the stream has no end`, async () => {
 		const scene = new Scene();
 		const application = await scene.start('threads', 8, 1);
-		mkdirSync(join(scene.folder, 'bin'));
-		const script = join(scene.folder, 'bin/criu-streamer-hook');
+		mkdirSync(join(scene.directory, 'bin'));
+		const script = join(scene.directory, 'bin/criu-streamer-hook');
 		const text = `#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != post-dump ] || ${death}\nexec '${HOOK}'\n`;
 		writeFileSync(script, text, { mode: 0o755 });
 		const stream = scene.shell(

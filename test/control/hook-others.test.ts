@@ -1,23 +1,25 @@
-/** Answers about one dump are not for the scripts of another. This process is CRIU to the scripts that it starts. */
+/**
+ * Answers about one dump are not given to the scripts of another. This process acts as CRIU for the scripts that it starts.
+ */
 import { spawn } from 'node:child_process';
 import * as assert from 'uvu/assert';
 import { type ControlServer, serveControl } from '../../src/control/server.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import { run } from './script.js';
 
 const test = suite('action scripts of others');
 
 function streamer(): { server: ControlServer; dir: string } {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = serveControl(dir, 'capture');
 	afterwards(() => server.close());
 	return { server, dir };
 }
 
-/** A process that has nothing to do with the scripts. */
+/** A process that is unrelated to the scripts. */
 function other(): number {
 	const child = spawn('sleep', ['1000'], { stdio: 'ignore' });
 	afterwards(() => child.kill('SIGKILL'));
@@ -31,7 +33,7 @@ async function resolved(promise: Promise<void>): Promise<boolean> {
 	return Promise.race([promise.then(() => true), new Promise<false>((no) => setImmediate(no, false))]);
 }
 
-test('pre-stream: refused at once by the name of the CRIU that is served', async () => {
+test('pre-stream: refused at once, naming the CRIU that is served', async () => {
 	const { server, dir } = streamer();
 	const pid = other();
 	server.connected(pid);
@@ -43,7 +45,7 @@ test('pre-stream: refused at once by the name of the CRIU that is served', async
 	assert.is(server.hasScriptOf(pid), false);
 });
 
-test('pre-stream: the script of the CRIU that connects then is known', async () => {
+test('pre-stream: the script is assigned to the CRIU that connects later', async () => {
 	const { server, dir } = streamer();
 	server.criuSocketReady();
 	await run('pre-stream', dir).succeeds();
@@ -53,7 +55,7 @@ test('pre-stream: the script of the CRIU that connects then is known', async () 
 	assert.is(await resolved(server.finishedAsked), false);
 });
 
-test('post-dump: refused by name, though the stream of the other is out', async () => {
+test('post-dump: refused, naming the CRIU that is served, although the stream of that CRIU is delivered', async () => {
 	const { server, dir } = streamer();
 	const pid = other();
 	server.connected(pid);
@@ -65,7 +67,7 @@ test('post-dump: refused by name, though the stream of the other is out', async 
 	assert.is(server.givenUp.aborted, false);
 });
 
-test('post-dump before the connection is accepted: it waits, and is answered or refused then', async () => {
+test('post-dump before the connection is accepted: the script waits, and is then answered or refused', async () => {
 	for (const own of [true, false]) {
 		const { server, dir } = streamer();
 		const script = run('post-dump', dir);
@@ -78,7 +80,7 @@ test('post-dump before the connection is accepted: it waits, and is answered or 
 	}
 });
 
-test('post-dump: one that gave up before the connection is accepted gives up its own dump only', async () => {
+test('post-dump: a script that gave up before the connection is accepted affects only its own dump', async () => {
 	for (const own of [true, false]) {
 		const { server, dir } = streamer();
 		await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: '0.2' }).fails(/not out within 0\.2 s/);

@@ -1,6 +1,6 @@
 /**
- * The action script: CRIU goes on when the streamer is ready, and the application dies only when the stream is out. The
- * script is run as CRIU runs it; the streamer's side is its control server.
+ * The action script: CRIU continues when the streamer is ready, and the application dies only when the stream is delivered.
+ * The script is run as CRIU runs it; the streamer's side is its control server.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,14 +26,14 @@ import { afterwards } from '../support/cleanup.js';
 import { openDescriptors } from '../support/descriptors.js';
 import { HOOK } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import { imageDir, run, Script } from './script.js';
 
 const test = suite('action script');
 
-/** CRIU_STREAMER_TIMEOUT of scripts whose timeout is the matter; all others have the usual 10 minutes. */
-const SOON = '0.2';
+/** CRIU_STREAMER_TIMEOUT of scripts whose timeout is tested; all others have the default of 10 minutes. */
+const SHORT_TIMEOUT = '0.2';
 
 /** The control server of a streamer in `dir`. */
 function streamer(dir: string, role: Role = 'capture'): ControlServer {
@@ -42,21 +42,21 @@ function streamer(dir: string, role: Role = 'capture'): ControlServer {
 	return server;
 }
 
-/** The control server of a capture to which this process is connected: for the scripts that it starts, it is CRIU. */
+/** The control server of a capture to which this process is connected: it acts as CRIU for the scripts that it starts. */
 function connected(dir: string): ControlServer {
 	const server = streamer(dir);
 	server.connected(process.pid);
 	return server;
 }
 
-/** Resolves when somebody waits for an answer. */
+/** Resolves when a script waits for an answer. */
 async function asked(server: ControlServer): Promise<void> {
 	await until('a question', () => server.waiting > 0);
 }
 
-test('other actions end at once, without Node', async () => {
-	const dir = temporaryFolder();
-	const bin = temporaryFolder();
+test('other actions end at once, without starting Node', async () => {
+	const dir = temporaryDirectory();
+	const bin = temporaryDirectory();
 	const mark = join(bin, 'started');
 	writeFileSync(join(bin, 'node'), `#!/bin/sh\n: >${mark}\n`, { mode: 0o755 });
 	for (const action of ['pre-dump', 'network-lock', 'network-unlock', 'setup-namespaces', 'post-restore']) {
@@ -67,7 +67,7 @@ test('other actions end at once, without Node', async () => {
 	assert.is(existsSync(mark), true, 'this test would have noticed a Node');
 });
 
-test('started by hand it says that CRIU has to start it', async () => {
+test('started by hand, the script fails with a hint to --action-script', async () => {
 	const { code, stderr } = await new Script(undefined, '').end;
 	assert.is(code, 2);
 	assert.match(stderr, /^criu-image-streamer: [^\n]*--action-script[^\n]*\n$/);
@@ -75,15 +75,15 @@ test('started by hand it says that CRIU has to start it', async () => {
 
 test('pre-stream: the streamer is ready', async () => {
 	for (const role of ['capture', 'serve'] as const) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		streamer(dir, role).criuSocketReady();
 		await run('pre-stream', dir).succeeds();
 	}
 });
 
-test('pre-stream: the streamer comes later, and is ready later still', async () => {
+test('pre-stream: the streamer starts later, and is ready even later', async () => {
 	for (const role of ['capture', 'serve'] as const) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		const script = run('pre-stream', dir);
 		await until('the script runs', () => isNode(script.child.pid!));
 		assert.is(script.ended, false);
@@ -96,7 +96,7 @@ test('pre-stream: the streamer comes later, and is ready later still', async () 
 });
 
 test('pre-stream: a capture and a serve in one directory, one of them ready', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const serve = streamer(dir, 'serve');
 	streamer(dir, 'capture').criuSocketReady();
 	await run('pre-stream', dir).succeeds();
@@ -108,7 +108,7 @@ test('pre-stream: each side waits for its own streamer', async () => {
 		['dump', 'capture', 'serve'],
 		['restore', 'serve', 'capture'],
 	] as const) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		streamer(dir, other).criuSocketReady();
 		const criu = await pretendCriu(command, dir);
 		const script = new Script('pre-stream', criu.imageDir);
@@ -121,7 +121,7 @@ test('pre-stream: each side waits for its own streamer', async () => {
 });
 
 test('pre-stream: the streamer failed, or died', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const serve = streamer(dir, 'serve');
 	const script = run('pre-stream', dir);
 	await asked(serve);
@@ -136,9 +136,9 @@ test('pre-stream: the streamer failed, or died', async () => {
 	await second.fails(/capture/, /the streamer was stopped/);
 });
 
-test('pre-stream: no streamer comes', async () => {
-	const dir = temporaryFolder();
-	await run('pre-stream', dir, { CRIU_STREAMER_TIMEOUT: SOON }).fails(
+test('pre-stream: no streamer starts', async () => {
+	const dir = temporaryDirectory();
+	await run('pre-stream', dir, { CRIU_STREAMER_TIMEOUT: SHORT_TIMEOUT }).fails(
 		/not ready/,
 		/within 0\.2 s/,
 		new RegExp(dir),
@@ -146,16 +146,16 @@ test('pre-stream: no streamer comes', async () => {
 	);
 });
 
-test('post-dump: the stream is out already', async () => {
-	const dir = temporaryFolder();
+test('post-dump: the stream is already delivered', async () => {
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	server.finish();
 	await run('post-dump', dir).succeeds();
 	await run('post-dump', dir).succeeds();
 });
 
-test('post-dump: waits until the stream is out', async () => {
-	const dir = temporaryFolder();
+test('post-dump: waits until the stream is delivered', async () => {
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	server.criuSocketReady();
 	const script = run('post-dump', dir);
@@ -168,7 +168,7 @@ test('post-dump: waits until the stream is out', async () => {
 
 test('post-dump: a question is answered although the streamer ends right away', async () => {
 	for (let i = 0; i < 5; i++) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		const server = connected(dir);
 		const script = run('post-dump', dir);
 		await asked(server);
@@ -180,7 +180,7 @@ test('post-dump: a question is answered although the streamer ends right away', 
 });
 
 test('post-dump: the capture failed, before the question or after it', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	const script = run('post-dump', dir);
 	await asked(server);
@@ -191,8 +191,8 @@ test('post-dump: the capture failed, before the question or after it', async () 
 	await run('post-dump', dir).fails(/no space left/);
 });
 
-test('post-dump: a failure after the stream was out does not count', async () => {
-	const dir = temporaryFolder();
+test('post-dump: a failure after the stream was delivered is ignored', async () => {
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	server.finish();
 	server.fail('too late');
@@ -200,15 +200,15 @@ test('post-dump: a failure after the stream was out does not count', async () =>
 });
 
 test('post-dump: there is no capture', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	await run('post-dump', dir).fails(/no capture is in/, new RegExp(dir), /goes on running/);
-	// Nor does one for a restore count.
+	// A streamer for a restore does not count.
 	streamer(dir, 'serve').finish();
 	await run('post-dump', dir).fails(/no capture is in/);
 });
 
 test('post-dump: the capture died, and left its socket', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const capture = await captureProcess(dir);
 	const script = run('post-dump', dir);
 	await until('a question', () => capture.output.includes('asked'));
@@ -216,15 +216,15 @@ test('post-dump: the capture died, and left its socket', async () => {
 	await script.fails(/was ended before the stream was out/, /goes on running/);
 	assert.is(existsSync(join(dir, 'streamer-capture-control.sock')), true);
 	await run('post-dump', dir).fails(/no capture is in/);
-	// The next one takes the place.
+	// The next capture takes its place.
 	connected(dir).finish();
 	await run('post-dump', dir).succeeds();
 });
 
-test('post-dump: not within the time, so the stream must not be completed', async () => {
-	const dir = temporaryFolder();
+test('post-dump: a timeout, after which the stream must not be completed', async () => {
+	const dir = temporaryDirectory();
 	const server = connected(dir);
-	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: SOON }).fails(
+	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: SHORT_TIMEOUT }).fails(
 		/not out within 0\.2 s/,
 		/CRIU_STREAMER_TIMEOUT/,
 		/goes on running/,
@@ -236,7 +236,7 @@ test('post-dump: not within the time, so the stream must not be completed', asyn
 });
 
 test('post-dump: a script that is killed gives up, too', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	const script = run('post-dump', dir);
 	await asked(server);
@@ -247,7 +247,7 @@ test('post-dump: a script that is killed gives up, too', async () => {
 
 test('CRIU dies while its script waits', async () => {
 	for (const action of ['pre-stream', 'post-dump']) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		const server = connected(dir);
 		const criu = await pretendCriu('dump', dir);
 		const script = new Script(action, criu.imageDir);
@@ -260,7 +260,7 @@ test('CRIU dies while its script waits', async () => {
 
 test('a timeout that is not a number', async () => {
 	for (const seconds of ['0', '-1', 'ten', '1e300', 'NaN', '0.0009', '2147483.001']) {
-		const dir = temporaryFolder();
+		const dir = temporaryDirectory();
 		connected(dir).finish();
 		await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: seconds }).fails(
 			/CRIU_STREAMER_TIMEOUT=.* is not a number of seconds from 0\.001 to 2147483/,
@@ -269,40 +269,40 @@ test('a timeout that is not a number', async () => {
 });
 
 test('the longest timeout', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	connected(dir).finish();
 	await run('post-dump', dir, { CRIU_STREAMER_TIMEOUT: '2147483' }).succeeds();
 });
 
-test('a directory with a long path, and one with blanks', async () => {
+test('a directory with a long path, and one with spaces', async () => {
 	for (const name of ['x'.repeat(200), 'a b  c']) {
-		const dir = join(temporaryFolder(), name, 'y'.repeat(60));
+		const dir = join(temporaryDirectory(), name, 'y'.repeat(60));
 		mkdirSync(dir, { recursive: true });
 		const server = connected(dir);
 		server.finish();
 		server.criuSocketReady();
 		await run('pre-stream', dir).succeeds();
 		await run('post-dump', dir).succeeds();
-		// Also where the folder is named by its path.
+		// Also where the directory is given by its path.
 		await new Script('post-dump', dir).succeeds();
 	}
 });
 
-test('found through links, as npm makes them, and Node beside them', async () => {
-	const prefix = temporaryFolder();
+test('started through links, as npm makes them, with Node beside them', async () => {
+	const prefix = temporaryDirectory();
 	const bin = join(prefix, 'a bin');
 	mkdirSync(bin);
 	symlinkSync(HOOK, join(prefix, 'first'));
 	symlinkSync('../first', join(bin, 'criu-streamer-hook'));
 	symlinkSync(process.execPath, join(bin, 'node'));
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	connected(dir).finish();
 	const env = { PATH: '/nowhere', NODE_OPTIONS: '--require /nowhere.js' };
 	await new Script('post-dump', imageDir(dir), env, join(bin, 'criu-streamer-hook')).succeeds();
 });
 
 test('a package without its build', async () => {
-	const broken = join(temporaryFolder(), 'scripts');
+	const broken = join(temporaryDirectory(), 'scripts');
 	mkdirSync(broken);
 	const path = join(broken, 'criu-streamer-hook');
 	copyFileSync(HOOK, path);
@@ -313,7 +313,7 @@ test('a package without its build', async () => {
 });
 
 test('the socket has mode 0600, and two streamers cannot share a work directory', () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = streamer(dir);
 	assert.is(statSync(server.path).mode & 0o777, 0o600);
 	assert.throws(() => serveControl(dir, 'capture'), new RegExp(`in use by process ${process.pid}`));
@@ -321,7 +321,7 @@ test('the socket has mode 0600, and two streamers cannot share a work directory'
 });
 
 test('clients that misbehave do not affect others', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	const seen = imageDir(dir);
 	const before = openDescriptors();
@@ -335,7 +335,7 @@ test('clients that misbehave do not affect others', async () => {
 		return client;
 	};
 	const closed = (client: Socket) => until('the end', () => client.destroyed || client.readableEnded);
-	// Lengths of 4 GB and of 65 bytes, an unknown question, none, and bytes that are no message.
+	// Lengths of 4 GB and of 65 bytes, an unknown question, an empty one, and bytes that are not a message.
 	for (const bytes of [
 		[255, 255, 255, 255],
 		[65, 0, 0, 0, 10, 0],
@@ -347,7 +347,7 @@ test('clients that misbehave do not affect others', async () => {
 		client.resume();
 		await closed(client);
 	}
-	// Silent ones, and some that stop in the middle.
+	// Silent clients, and some that stop in the middle of a message.
 	for (let i = 0; i < 10; i++) await say();
 	for (let i = 0; i < 10; i++) await say(2, 0, 0);
 	(await say(2, 0, 0)).end();
@@ -356,7 +356,7 @@ test('clients that misbehave do not affect others', async () => {
 	server.finish();
 	await script.succeeds();
 	assert.is(server.givenUp.aborted, false);
-	// One that asks without end and takes no answer.
+	// A client that keeps asking and reads no answer.
 	const greedy = await say();
 	greedy.pause();
 	const question = Buffer.from([2, 0, 0, 0, 0x12, 0]);
@@ -364,14 +364,14 @@ test('clients that misbehave do not affect others', async () => {
 	for (let i = 0; i < 100 && !greedy.destroyed && !greedy.errored; i++) {
 		await new Promise((resolve) => greedy.write(flood, resolve));
 	}
-	assert.is(greedy.errored !== null || greedy.destroyed, true, 'it was cut off');
+	assert.is(greedy.errored !== null || greedy.destroyed, true, 'it was disconnected');
 	await new Script('post-dump', seen).succeeds();
 	for (const client of clients) client.destroy();
 	await until('every descriptor is closed', () => openDescriptors() <= before);
 });
 
 test('connections over the limit are closed', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	const clients: Socket[] = [];
 	for (let i = 0; i < 100; i++) {
@@ -380,14 +380,17 @@ test('connections over the limit are closed', async () => {
 		clients.push(client);
 		await once(client, 'connect');
 	}
-	await until('the others are sent away', () => clients.filter(({ destroyed }) => destroyed).length >= 60);
+	await until(
+		'the others to be disconnected',
+		() => clients.filter(({ destroyed }) => destroyed).length >= 60,
+	);
 	for (const client of clients) client.destroy();
 	server.finish();
 	await run('post-dump', dir).succeeds();
 });
 
 test('a capture stays for the script as long as CRIU holds its connection', async () => {
-	const dir = temporaryFolder();
+	const dir = temporaryDirectory();
 	const server = connected(dir);
 	let criuCloses = () => {};
 	const criuClosed = new Promise<void>((resolve) => (criuCloses = resolve));
@@ -403,7 +406,7 @@ test('a capture stays for the script as long as CRIU holds its connection', asyn
 	await server.close();
 	assert.equal(readdirSync(dir), []);
 
-	// After a failure nobody has to be met.
+	// After a failure the capture does not wait for CRIU.
 	const failed = connected(dir);
 	failed.fail('no space');
 	await failed.linger(new Promise(() => {}));
@@ -418,14 +421,14 @@ function isNode(pid: number): boolean {
 	}
 }
 
-/** A process that holds `dir` open as CRIU does, and whose command line is CRIU's. */
+/** A process that holds `dir` open as CRIU does, with the command line of CRIU. */
 async function pretendCriu(command: string, dir: string): Promise<{ child: ChildProcess; imageDir: string }> {
-	const folder = temporaryFolder();
-	const loader = join(folder, 'ld-waits.so');
+	const directory = temporaryDirectory();
+	const loader = join(directory, 'ld-waits.so');
 	symlinkSync('/bin/sh', loader);
-	writeFileSync(join(folder, 'criu'), 'echo ready\nread line\n');
+	writeFileSync(join(directory, 'criu'), 'echo ready\nread line\n');
 	const fd = openSync(dir, 'r');
-	const child = spawn(loader, [join(folder, 'criu'), command, '--stream'], {
+	const child = spawn(loader, [join(directory, 'criu'), command, '--stream'], {
 		stdio: ['pipe', 'pipe', 'ignore', fd],
 	});
 	closeSync(fd);
@@ -438,7 +441,7 @@ async function pretendCriu(command: string, dir: string): Promise<{ child: Child
 	return { child, imageDir: `/proc/${child.pid}/fd/3` };
 }
 
-/** A control server in a process of its own, which says when it is up and when it is asked. */
+/** A control server in a separate process, which reports when it listens and when it is asked. */
 async function captureProcess(dir: string): Promise<{ child: ChildProcess; output: string }> {
 	const server = fileURLToPath(new URL('../../src/control/server.ts', import.meta.url));
 	const program = `

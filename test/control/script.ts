@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { afterwards } from '../support/cleanup.js';
 import { HOOK } from '../support/streamer.js';
 
-/** As CRIU names its images folder to scripts. */
+/** The path by which CRIU names its images directory to scripts. */
 export function imageDir(dir: string): string {
 	const fd = openSync(dir, 'r');
 	afterwards(() => closeSync(fd));
@@ -48,7 +48,7 @@ export class Script {
 		assert.equal(await this.end, { code: 0, stderr: '' });
 	}
 
-	/** One line on stderr, which has all of `parts`. */
+	/** Expects one line on stderr, which matches all of `parts`. */
 	async fails(...parts: RegExp[]): Promise<void> {
 		const { code, stderr } = await this.end;
 		assert.is(code, 1, stderr);
@@ -57,6 +57,6 @@ export class Script {
 	}
 }
 
-/** Runs it for `action` of a CRIU whose images folder is `dir`. */
+/** Runs the script for `action` of a CRIU whose images directory is `dir`. */
 export const run = (action: string, dir: string, env?: Record<string, string>) =>
 	new Script(action, imageDir(dir), env);

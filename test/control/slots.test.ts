@@ -8,15 +8,15 @@ import { isAlive, type Lineage, lineageOf, processOf } from '../../src/control/l
 import { Slots } from '../../src/control/slots.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('slots');
 const UNSEEN: Lineage = [];
 
-/** A process that is called `criu dump -t 7`, and its script, a child of it. */
+/** A process with the command line `criu dump -t 7`, and a child of it as its script. */
 async function criu(): Promise<{ pid: number; script: Lineage; end(): Promise<void> }> {
-	const path = join(temporaryFolder(), 'criu');
+	const path = join(temporaryDirectory(), 'criu');
 	symlinkSync('/bin/sh', path);
 	const child = spawn(path, ['-c', 'sleep 1000 & echo $!; wait', 'dump', '-t', '7'], {
 		stdio: ['ignore', 'pipe', 'inherit'],
@@ -46,7 +46,7 @@ test('a process, its parent, and so on', async () => {
 	assert.equal(lineageOf(2 ** 30), []);
 });
 
-test('a process that has ended is not alive, though its number is there', async () => {
+test('a process that has ended is not alive, although its pid still exists', async () => {
 	const child = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 1000'], {
 		stdio: ['ignore', 'pipe', 'inherit'],
 		detached: true,
@@ -54,14 +54,14 @@ test('a process that has ended is not alive, though its number is there', async 
 	afterwards(() => endGroup(child));
 	const [out] = await once(child.stdout!, 'data');
 	const zombie = processOf(Number(out));
-	// Its parent never asks how it ended.
+	// Its parent never reaps it.
 	await until('its end', () => !isAlive(zombie));
 	assert.is(processOf(zombie.pid).start, zombie.start);
 	assert.is(isAlive(processOf(process.pid)), true);
-	assert.is(isAlive({ ...processOf(process.pid), start: '1' }), false, 'the number was used again');
+	assert.is(isAlive({ ...processOf(process.pid), start: '1' }), false, 'the pid was reused');
 });
 
-test('another script is refused by the name of the CRIU that has the claim, or is connected', async () => {
+test('another script is refused, naming the CRIU that has the claim or is connected', async () => {
 	const [one, two] = [await criu(), await criu()];
 	const slots = new Slots('capture', 1);
 	assert.is(slots.claim(one.script), undefined);
@@ -103,7 +103,7 @@ test('the first CRIU that connects is served, and scripts of others are refused'
 	assert.is(slots.hasScriptOf(two.pid), true);
 });
 
-test('as many CRIUs as are expected are served', async () => {
+test('the expected number of CRIUs is served', async () => {
 	const [one, two, three] = [await criu(), await criu(), await criu()];
 	const slots = new Slots('serve', 2);
 	assert.is(slots.claim(one.script), undefined);

@@ -1,4 +1,4 @@
-/** What a CRIU's command line tells. */
+/** Parsing of CRIU's command line. */
 import * as assert from 'uvu/assert';
 import { treeOf } from '../../src/criu/command-line.js';
 import { suite } from '../support/suite.js';

@@ -1,4 +1,4 @@
-/** When references to the application's pages may be moved: only where it surely dies after the dump. */
+/** References to the application's pages are used only where it surely dies after the dump. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -9,12 +9,12 @@ import { commandLineOf } from '../../src/criu/command-line.js';
 import { configPaths, dumpKind, dumpKindOf } from '../../src/criu/dump-kind.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('references or copies');
 
-/** Words of a command line; a word in quotes may hold blanks. */
+/** Words of a command line; a word in quotes may have spaces. */
 const words = (line: string) =>
 	[...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare!);
 
@@ -159,13 +159,16 @@ test('the configuration files that CRIU may read', () => {
 	assert.equal(paths('criu dump --config'), [...usual, '']);
 });
 
-/** A process whose command line is CRIU's, started through a loader; it only waits. */
+/** A process with the command line of CRIU, started through a loader; it only waits. */
 async function pretend(args: string[], env: Record<string, string>): Promise<number> {
-	const folder = temporaryFolder();
-	const loader = join(folder, 'ld-waits.so');
+	const directory = temporaryDirectory();
+	const loader = join(directory, 'ld-waits.so');
 	symlinkSync('/bin/sh', loader);
-	writeFileSync(join(folder, 'criu'), 'read line\n');
-	const child = spawn(loader, [join(folder, 'criu'), ...args], { env, stdio: ['pipe', 'ignore', 'ignore'] });
+	writeFileSync(join(directory, 'criu'), 'read line\n');
+	const child = spawn(loader, [join(directory, 'criu'), ...args], {
+		env,
+		stdio: ['pipe', 'ignore', 'ignore'],
+	});
 	const exit = once(child, 'exit');
 	afterwards(async () => {
 		child.kill('SIGKILL');
@@ -177,7 +180,7 @@ async function pretend(args: string[], env: Record<string, string>): Promise<num
 }
 
 test('a running process, and its own configuration', async () => {
-	const home = temporaryFolder();
+	const home = temporaryDirectory();
 	const dump = ['dump', '--stream', '--no-default-config'];
 	assert.is(dumpKindOf(await pretend(dump, { HOME: home })).dies, true);
 
@@ -195,7 +198,7 @@ test('a running process, and its own configuration', async () => {
 	assert.is(dumpKindOf(await pretend(dump, { HOME: home })).dies, true);
 });
 
-test('configuration that cannot be read for sure', async () => {
+test('a configuration that CRIU may read in another way', async () => {
 	const dump = ['dump', '--stream', '--no-default-config'];
 	for (const [config, why] of [
 		['relative.conf', /no absolute path/],
@@ -210,10 +213,10 @@ test('configuration that cannot be read for sure', async () => {
 	}
 });
 
-test('a process that is gone, a zombie, or cannot be seen', async () => {
+test('a process that has ended, is a zombie, or cannot be seen', async () => {
 	assert.is(dumpKindOf(0).dies, false);
 	assert.is(dumpKindOf(-1).dies, false);
-	// The shell becomes a sleep, which never waits for the child; only then the child may end.
+	// The shell becomes a sleep, which never reaps the child; the child must not end before that.
 	const parent = spawn('/bin/sh', ['-c', 'read line <&3 & echo $!; exec sleep 1000'], {
 		stdio: ['ignore', 'pipe', 'ignore', 'pipe'],
 	});

@@ -1,4 +1,4 @@
-/** A peer on CRIU's socket that is not CRIU: refused by name, and nothing of what it sent stays open. */
+/** A peer on CRIU's socket that is not CRIU is refused with a reason, and none of its descriptors stays open. */
 import { closeSync, openSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { CriuConnection } from '../../src/criu/connection.js';
@@ -14,14 +14,14 @@ import { startCapture, startExtract } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/until.js';
 
-/** CRIU has half a minute for a message; nobody here wants to wait for that. */
-const PATIENCE_MILLIS = 100;
+/** The time limit for a message, which is half a minute outside of tests. */
+const HALF_MESSAGE_MILLIS = 100;
 
-/** What a peer does on its end of the socket, and what is said of it. `open` fds are closed here after they were sent. */
+/** What a peer does on its end of the socket, and the expected error. */
 interface Case {
 	what: string;
 	does(near: number): void;
-	/** Keeps its end open, so that only what it did counts. */
+	/** Keeps its end open, so that the error is about its input and not about the end. */
 	stays?: boolean;
 	said: RegExp;
 }
@@ -181,9 +181,9 @@ for (const [what, first] of Object.entries({
 	'half a message': requestFor(NAME).subarray(0, 8),
 	'a request without its pipe': requestFor(NAME),
 })) {
-	alone(`${what}, and then nothing`, async () => {
+	alone(`${what}, and then no more input`, async () => {
 		const { near, far } = socketPairs()();
-		const connection = new CriuConnection(far, new AbortController().signal, PATIENCE_MILLIS);
+		const connection = new CriuConnection(far, new AbortController().signal, HALF_MESSAGE_MILLIS);
 		say(near, first);
 		assert.match(await talk(connection), /has not finished a message for 0\.1 s/);
 		connection.close();
@@ -191,12 +191,12 @@ for (const [what, first] of Object.entries({
 	});
 }
 
-alone('a byte now and then: the whole message has the time of one, not each byte', async () => {
+alone('a slow sender: the time limit is for the whole message, not for each byte', async () => {
 	const { near, far } = socketPairs()();
-	const connection = new CriuConnection(far, new AbortController().signal, PATIENCE_MILLIS);
+	const connection = new CriuConnection(far, new AbortController().signal, HALF_MESSAGE_MILLIS);
 	const message = prefixed(Buffer.concat([Buffer.of(0x0a, 0x80, 0x4e), Buffer.alloc(9984, 'x')]));
 	let at = 0;
-	const dripping = setInterval(() => write(near, message.subarray(at, ++at), 1), PATIENCE_MILLIS / 10);
+	const dripping = setInterval(() => write(near, message.subarray(at, ++at), 1), HALF_MESSAGE_MILLIS / 10);
 	afterwards(() => clearInterval(dripping));
 	assert.match(await talk(connection), /has not finished a message/);
 	assert.ok(at < message.length);
@@ -205,12 +205,12 @@ alone('a byte now and then: the whole message has the time of one, not each byte
 	close(near);
 });
 
-alone('silence between messages is no fault', async () => {
+alone('silence between messages is not an error', async () => {
 	const { near, far } = socketPairs()();
-	const connection = new CriuConnection(far, new AbortController().signal, PATIENCE_MILLIS);
+	const connection = new CriuConnection(far, new AbortController().signal, HALF_MESSAGE_MILLIS);
 	const talking = talk(connection);
 	for (const name of ['a.img', 'b.img']) {
-		await new Promise((resolve) => setTimeout(resolve, 3 * PATIENCE_MILLIS));
+		await new Promise((resolve) => setTimeout(resolve, 3 * HALF_MESSAGE_MILLIS));
 		say(near, requestFor(name));
 		sendPipes(near, 1);
 	}

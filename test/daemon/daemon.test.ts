@@ -1,4 +1,4 @@
-// --daemon and what goes with it: the foreground's status, the daemon's descriptors, pidfile, status, log.
+// --daemon: the foreground's status, the daemon's descriptors, pidfile, status and log.
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -7,7 +7,7 @@ import { pipe, pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { Streamer, startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import {
 	appears,
@@ -23,11 +23,11 @@ import {
 
 const test = suite('daemon');
 
-test('the foreground ends with 0 when the socket is there, and the daemon is a session of its own', async () => {
-	const work = temporaryFolder();
+test('the foreground ends with 0 when the socket exists, and the daemon has its own session', async () => {
+	const work = temporaryDirectory();
 	const { readEnd, writeEnd } = pipe();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'capture'], { stdout: writeEnd });
-	// It ends when stderr is closed: the daemon does not keep it.
+	// Its stderr is closed: the daemon does not keep it open.
 	assert.is(await foreground.ends(), '');
 	const pid = processOf(join(work, 'pid'));
 	assert.ok(existsSync(join(work, CAPTURE)));
@@ -50,28 +50,28 @@ test('the foreground ends with 0 when the socket is there, and the daemon is a s
 	assert.equal(namesIn(work), []);
 });
 
-test('every descriptor of the user’s reaches the daemon under its number', async () => {
-	const folder = temporaryFolder();
+test('every descriptor given by the user reaches the daemon under its number', async () => {
+	const directory = temporaryDirectory();
 	const shards = [pipe(), pipe()];
 	const ext = pipe();
 	const progress = pipe();
 	const status = pipe();
-	writeFileSync(join(folder, 'ext'), 'extra');
+	writeFileSync(join(directory, 'ext'), 'extra');
 	const args = '-d --pidfile pid -s 3,4 -e ext:5 --progress-fd 6 --status-fd 7 -W work capture';
 	const foreground = new Streamer(args.split(' '), {
-		cwd: folder,
+		cwd: directory,
 		fds: [shards[0]!.writeEnd, shards[1]!.writeEnd, ext.readEnd, progress.writeEnd, status.writeEnd],
 	});
 	assert.equal(await status.readEnd.all(), Buffer.of(0));
 	await foreground.ends();
-	const pid = processOf(join(folder, 'work', 'pid'));
+	const pid = processOf(join(directory, 'work', 'pid'));
 	assert.is(descriptor(pid, 7), undefined);
 	for (const fd of [0, 1, 2]) assert.is(descriptor(pid, fd), '/dev/null');
 
 	const streams = Promise.all(shards.map(({ readEnd }) => readEnd.all()));
 	const lines = progress.readEnd.all();
 	await ext.writeEnd.end(Buffer.from('extra'));
-	const dump = await StandInDump.connect(join(folder, 'work'));
+	const dump = await StandInDump.connect(join(directory, 'work'));
 	await dump.finish();
 	const markers = (await streams).flatMap(markersIn).map((marker) => marker.replace(/^\d+ /, ''));
 	assert.ok(markers.includes('file ext'));
@@ -82,8 +82,8 @@ test('every descriptor of the user’s reaches the daemon under its number', asy
 	await ends(pid);
 });
 
-test('a replay’s foreground waits until the whole stream is here', async () => {
-	const work = temporaryFolder();
+test('the foreground of a replay waits until the whole stream is received', async () => {
+	const work = temporaryDirectory();
 	const { readEnd, writeEnd } = pipe();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'serve'], { stdin: readEnd });
 	await appears(work, 'pid');
@@ -101,8 +101,8 @@ test('a replay’s foreground waits until the whole stream is here', async () =>
 	assert.equal(namesIn(work), []);
 });
 
-test('a stream that is refused fails in the foreground', async () => {
-	const work = temporaryFolder();
+test('the error for a refused stream appears in the foreground', async () => {
+	const work = temporaryDirectory();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'serve'], {
 		stdin: pipeOf(streamOf(raw('this is no image'))),
 	});
@@ -110,8 +110,8 @@ test('a stream that is refused fails in the foreground', async () => {
 	assert.equal(namesIn(work), []);
 });
 
-test('a start that fails does so in the foreground, with its reason', async () => {
-	const work = temporaryFolder();
+test('the error of a failed start appears in the foreground', async () => {
+	const work = temporaryDirectory();
 	const first = new Streamer(['-W', work, '--pidfile', 'pid', 'capture'], { stdout: pipe().writeEnd });
 	await appears(work, CAPTURE);
 	const pidfile = join(work, 'pid');
@@ -154,7 +154,7 @@ test('a start that fails does so in the foreground, with its reason', async () =
 });
 
 test('a signal to a foreground that waits ends the daemon too', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'serve'], { stdin: pipe().readEnd });
 	await appears(work, 'pid');
 	const pid = processOf(join(work, 'pid'));
@@ -164,8 +164,8 @@ test('a signal to a foreground that waits ends the daemon too', async () => {
 	assert.equal(namesIn(work), []);
 });
 
-test('a signal ends the daemon, and it takes its files with it', async () => {
-	const work = temporaryFolder();
+test('a signal ends the daemon, which removes its files', async () => {
+	const work = temporaryDirectory();
 	const foreground = new Streamer(['-d', '-W', work, '--pidfile', 'pid', 'capture'], {
 		stdout: pipe().writeEnd,
 	});
@@ -177,7 +177,7 @@ test('a signal ends the daemon, and it takes its files with it', async () => {
 	assert.equal(namesIn(work), []);
 });
 
-test('the pidfile is the process’s own, and one of a crash must be removed by hand', async () => {
+test('the pidfile is of one process only, and one left by a crash must be removed by hand', async () => {
 	const { process, work } = startCapture({ args: ['--pidfile', 'pid'] });
 	await appears(work, CAPTURE);
 	const path = join(work, 'pid');
@@ -196,7 +196,7 @@ test('the pidfile is the process’s own, and one of a crash must be removed by 
 	);
 });
 
-test('--status-fd gets one NUL, and its end, when CRIU may come', async () => {
+test('--status-fd gets one NUL and is closed when CRIU can connect', async () => {
 	const { readEnd, writeEnd } = pipe();
 	const { process, work } = startCapture({ fds: [writeEnd], args: ['--status-fd', '3'] });
 	assert.equal(await readEnd.all(), Buffer.of(0));
@@ -204,15 +204,15 @@ test('--status-fd gets one NUL, and its end, when CRIU may come', async () => {
 	assert.is(process.ended, undefined);
 });
 
-test('--status-fd is nothing else', async () => {
+test('--status-fd has no other use', async () => {
 	const { process } = startCapture({ shards: 1, args: ['--status-fd', '3'] });
 	assert.match(await process.ends(2), '--status-fd: fd 3 is used by --shard-fds already');
 });
 
 const line = /^\(\d{2,}\.\d{6}\) (Error|Warn|Info|Debug): .+$/;
 
-test('the log is appended to, in the work dir, and says why the command failed', async () => {
-	const work = temporaryFolder();
+test('the log file is appended to, is in the work dir, and has the reason of a failure', async () => {
+	const work = temporaryDirectory();
 	writeFileSync(join(work, 'log'), 'earlier\n', { mode: 0o644 });
 	const serve = new Streamer(['-W', work, '-o', 'log', '-v4', 'serve'], {
 		stdin: pipeOf(Buffer.from('this is no image')),
@@ -224,8 +224,8 @@ test('the log is appended to, in the work dir, and says why the command failed',
 	assert.is(`${lines.at(-1)!.replace(/^.* Error/, 'criu-image-streamer')}\n`, said);
 });
 
-test('a daemon’s log gets what its stderr would have', async () => {
-	const work = temporaryFolder();
+test('a daemon’s log gets the messages that would go to stderr', async () => {
+	const work = temporaryDirectory();
 	const args = ['-d', '-W', work, '--pidfile', 'pid', '--log-file', 'log', 'capture'];
 	const foreground = new Streamer(args, { stdout: pipe().writeEnd });
 	await foreground.ends();

@@ -1,4 +1,4 @@
-// Sockets for CRIU that somebody else made: --criu-fd and systemd's socket activation.
+// Sockets for CRIU that another process created: --criu-fd and systemd's socket activation.
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -12,7 +12,7 @@ import { End, pipe, pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { ours, type Program, Streamer, startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import {
 	appears,
 	CAPTURE,
@@ -26,7 +26,7 @@ import {
 
 const test = suite('handed-over sockets');
 
-/** The program with systemd's variables: descriptor 3 is the socket, and the process id stays what it was at exec. */
+/** The program with systemd's variables: descriptor 3 is the socket, and exec keeps the process id. */
 const activated = (fds = '1', pid = '$$'): Program => [
 	'sh',
 	'-c',
@@ -35,7 +35,7 @@ const activated = (fds = '1', pid = '$$'): Program => [
 	...ours,
 ];
 
-test('a connected one is used as it is', async () => {
+test('a connected socket is used directly', async () => {
 	const { ours: near, theirs } = connection();
 	const { process, work, shards } = startCapture({ fds: [theirs], args: ['--criu-fd', '3'] });
 	const dump = new StandInDump(near);
@@ -46,9 +46,9 @@ test('a connected one is used as it is', async () => {
 	assert.equal(namesIn(work), []);
 });
 
-test('a connected one serves a restore', async () => {
+test('a connected socket serves a restore', async () => {
 	const { ours: near, theirs } = connection();
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const serve = new Streamer(['-W', work, '--criu-fd', '3', 'serve'], {
 		stdin: pipeOf(smallStream()),
 		fds: [theirs],
@@ -59,15 +59,15 @@ test('a connected one serves a restore', async () => {
 	await serve.ends();
 });
 
-test('a connected one has one CRIU', async () => {
-	const serve = new Streamer(['-W', temporaryFolder(), '--criu-fd', '3', '--criu-clients', '2', 'serve'], {
+test('a connected socket has one CRIU', async () => {
+	const serve = new Streamer(['-W', temporaryDirectory(), '--criu-fd', '3', '--criu-clients', '2', 'serve'], {
 		stdin: pipeOf(smallStream()),
 		fds: [connection().theirs],
 	});
 	assert.match(await serve.ends(2), /--criu-clients 2 needs a socket that listens, and fd 3 is connected/);
 });
 
-test('a listening one is accepted on, and stays where it is', async () => {
+test('connections to a listening socket are accepted, and its path stays', async () => {
 	const { end, path } = listener();
 	const { process, work, shards } = startCapture({ fds: [end], args: ['--criu-fd', '3'] });
 	const stream = shards[0]!.all();
@@ -79,7 +79,7 @@ test('a listening one is accepted on, and stays where it is', async () => {
 	assert.equal(namesIn(join(path, '..')), ['handed-over.sock']);
 });
 
-test('systemd gives one by LISTEN_FDS', async () => {
+test('systemd passes a socket by LISTEN_FDS', async () => {
 	const { end, path } = listener();
 	const { process, work, shards } = startCapture({ program: activated(), fds: [end] });
 	const stream = shards[0]!.all();
@@ -92,7 +92,7 @@ test('systemd gives one by LISTEN_FDS', async () => {
 
 test('systemd’s socket reaches the daemon, and its variables do not', async () => {
 	const { end, path } = listener();
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const { readEnd, writeEnd } = pipe();
 	const foreground = new Streamer(['-W', work, '--daemon', '--pidfile', 'pid', 'capture'], {
 		program: activated(),
@@ -109,8 +109,8 @@ test('systemd’s socket reaches the daemon, and its variables do not', async ()
 	await stream;
 });
 
-test('variables for another process are none of ours', async () => {
-	const work = temporaryFolder();
+test('variables for another process are ignored', async () => {
+	const work = temporaryDirectory();
 	const capture = new Streamer(['-W', work, 'capture'], {
 		program: activated('1', '1'),
 		fds: [listener().end],
@@ -121,8 +121,8 @@ test('variables for another process are none of ours', async () => {
 	await capture.ends(143);
 });
 
-test('one socket is enough', async () => {
-	const capture = new Streamer(['-W', temporaryFolder(), 'capture'], {
+test('more than one socket is refused', async () => {
+	const capture = new Streamer(['-W', temporaryDirectory(), 'capture'], {
 		program: activated('2'),
 		fds: [listener().end, listener().end],
 		stdout: pipe().writeEnd,
@@ -143,15 +143,15 @@ async function tcp(): Promise<End> {
 }
 
 const refused: [what: string, end: () => End | undefined | Promise<End>, said: string][] = [
-	['one that is not open', () => undefined, 'fd 3 is not open'],
+	['a descriptor that is not open', () => undefined, 'fd 3 is not open'],
 	['a pipe', () => pipe().readEnd, 'fd 3 is not a socket'],
-	['one without a peer', idle, 'fd 3 is neither connected nor listening'],
+	['a socket without a peer', idle, 'fd 3 is neither connected nor listening'],
 	['a TCP socket', tcp, 'fd 3 is not a UNIX stream socket: CRIU passes descriptors, and needs one'],
 ];
 for (const [what, end, said] of refused) {
 	test(`${what} is refused`, async () => {
 		const given = await end();
-		const capture = new Streamer(['-W', temporaryFolder(), '--criu-fd', '3', 'capture'], {
+		const capture = new Streamer(['-W', temporaryDirectory(), '--criu-fd', '3', 'capture'], {
 			stdout: pipe().writeEnd,
 			fds: given ? [given] : [],
 		});

@@ -1,4 +1,4 @@
-// Whoever watches a command must not be able to stop it: not by reading nothing, and not by going away.
+// A reader of messages must not be able to stop a command, neither by not reading nor by closing its end.
 import * as assert from 'uvu/assert';
 import { write as libcWrite } from '../../src/libc/calls.js';
 import { Lines } from '../../src/report/lines.js';
@@ -9,7 +9,7 @@ import { suite } from '../support/suite.js';
 
 const test = suite('lines');
 
-/** A pipe that takes not one byte more, and that nobody reads. */
+/** A full pipe without a reader. */
 async function fullPipe() {
 	const { readEnd, writeEnd } = pipe();
 	const filling = Buffer.alloc(4096);
@@ -17,11 +17,11 @@ async function fullPipe() {
 	return { readEnd, writeEnd };
 }
 
-test('wait for a reader that is slow, in order', async () => {
+test('wait for a slow reader, in order', async () => {
 	const { readEnd, writeEnd } = pipe();
 	writeEnd.forChild();
 	const lines = new Lines(writeEnd.fd);
-	// More than a pipe holds, less than is kept.
+	// More than a pipe holds, less than the limit of the queue.
 	const texts = Array.from({ length: 2000 }, (_, i) => `line ${i} ${'.'.repeat(80)}\n`);
 	for (const text of texts) lines.write(text);
 	const came = await readEnd.exactly(texts.join('').length);
@@ -29,7 +29,7 @@ test('wait for a reader that is slow, in order', async () => {
 	await lines.flush();
 });
 
-test('are dropped whole, and not the earlier ones, when too many wait', async () => {
+test('are dropped as whole lines, the later ones, when too many wait', async () => {
 	const { readEnd, writeEnd } = pipe();
 	writeEnd.forChild();
 	const lines = new Lines(writeEnd.fd);
@@ -47,7 +47,7 @@ test('are dropped whole, and not the earlier ones, when too many wait', async ()
 	);
 });
 
-test('are no longer waited for at the end', async () => {
+test('are not waited for without limit at the end', async () => {
 	const { writeEnd } = pipe();
 	writeEnd.forChild();
 	const lines = new Lines(writeEnd.fd);
@@ -57,7 +57,7 @@ test('are no longer waited for at the end', async () => {
 	await lines.flush();
 });
 
-test('to somebody who is gone are no error', async () => {
+test('to a reader that has closed its end are no error', async () => {
 	const { readEnd, writeEnd } = pipe();
 	writeEnd.forChild();
 	readEnd.close();
@@ -80,7 +80,7 @@ for (const [what, prepare] of [
 		},
 	],
 ] as const) {
-	test(`${what} stops no dump`, async () => {
+	test(`${what} does not stop a dump`, async () => {
 		const { writeEnd } = await prepare();
 		const { process, work, shards } = startCapture({ fds: [writeEnd], args: ['--progress-fd', '3'] });
 		const stream = shards[0]!.all();

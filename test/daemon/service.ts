@@ -1,4 +1,4 @@
-/** What the tests of a service look at. */
+/** Helpers for the tests of a service. */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { throwIfError } from '../../src/libc/errno.js';
@@ -6,15 +6,18 @@ import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.j
 import { afterwards } from '../support/cleanup.js';
 import { file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
 import { End } from '../support/pipe.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 export const CAPTURE = 'streamer-capture.sock';
 export const SERVE = 'streamer-serve.sock';
 
-/** Resolves once the file (or socket) `name` is in the folder. */
-export function appears(folder: string, name: string): Promise<true> {
-	return until(`${name} in ${folder}`, () => existsSync(join(folder, name)) || undefined) as Promise<true>;
+/** Resolves once the file (or socket) `name` is in the directory. */
+export function appears(directory: string, name: string): Promise<true> {
+	return until(
+		`${name} in ${directory}`,
+		() => existsSync(join(directory, name)) || undefined,
+	) as Promise<true>;
 }
 
 /** The process whose id is in the file; it is killed when the test ends. */
@@ -26,7 +29,7 @@ export function processOf(pidfile: string): number {
 
 export function isAlive(pid: number): boolean {
 	try {
-		// A zombie has ended: whoever should reap it is late.
+		// A zombie has ended and is not reaped yet.
 		return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 	} catch {
 		return false;
@@ -35,7 +38,7 @@ export function isAlive(pid: number): boolean {
 
 export const ends = (pid: number) => until(`the end of process ${pid}`, () => !isAlive(pid));
 
-/** What the descriptor is, as /proc shows it; undefined where it is not open. */
+/** The target of the descriptor, as /proc shows it; undefined where it is not open. */
 export function descriptor(pid: number, fd: number): string | undefined {
 	return readdirSync(`/proc/${pid}/fd`).includes(String(fd))
 		? readlinkSync(`/proc/${pid}/fd/${fd}`)
@@ -45,9 +48,9 @@ export function descriptor(pid: number, fd: number): string | undefined {
 /** A stream with one empty file. */
 export const smallStream = () => streamOf(file('inventory.img'), fileEnd(), imageEnd());
 
-/** A listening socket in a folder of its own. */
+/** A listening socket in a new directory. */
 export function listener(): { end: End; path: string } {
-	const path = join(temporaryFolder(), 'handed-over.sock');
+	const path = join(temporaryDirectory(), 'handed-over.sock');
 	return { end: new End(listenUnix(path, 'table')), path };
 }
 

@@ -1,4 +1,4 @@
-// However a streamer ends, it leaves nothing behind, and what a crash leaves does not disturb the next one.
+// A streamer leaves nothing behind at any end, and the leftovers of a crash do not affect the next one.
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { pipe, pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump } from '../support/stand-in.js';
 import { Streamer, startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import { appears, CAPTURE, SERVE, smallStream } from './service.js';
 
@@ -29,7 +29,7 @@ for (const [signal, code] of signals) {
 	});
 
 	test(`${signal} ends a replay that waits for CRIU`, async () => {
-		const work = temporaryFolder();
+		const work = temporaryDirectory();
 		const serve = new Streamer(['-W', work, 'serve'], { stdin: pipeOf(smallStream()) });
 		await appears(work, SERVE);
 		serve.kill(signal);
@@ -38,7 +38,7 @@ for (const [signal, code] of signals) {
 	});
 
 	test(`${signal} ends a replay whose stream does not come`, async () => {
-		const work = temporaryFolder();
+		const work = temporaryDirectory();
 		const { readEnd } = pipe();
 		const serve = new Streamer(['-W', work, '--pidfile', 'pid', 'serve'], { stdin: readEnd });
 		await appears(work, 'pid');
@@ -47,12 +47,12 @@ for (const [signal, code] of signals) {
 		assert.equal(namesIn(work), []);
 	});
 
-	test(`${signal} ends an extract to disk, whose files are not there before they are whole`, async () => {
-		const folder = temporaryFolder();
-		const images = join(folder, 'images');
+	test(`${signal} ends an extract to disk, whose incomplete files have no names`, async () => {
+		const directory = temporaryDirectory();
+		const images = join(directory, 'images');
 		const { readEnd, writeEnd } = pipe();
-		const extract = new Streamer(['-W', folder, '-D', images, 'extract'], { stdin: readEnd });
-		// More than the pipe holds: when it is written, files are under way.
+		const extract = new Streamer(['-W', directory, '-D', images, 'extract'], { stdin: readEnd });
+		// More than the pipe holds: when it is written, files are being created.
 		const half = data(Buffer.alloc(8 << 20), 16 << 20);
 		await writeEnd.write(streamOf(...whole('first.img', 'x'.repeat(100_000)), file('second.img'), half));
 		extract.kill(signal);
@@ -104,8 +104,8 @@ test('a socket in use is refused, with the process that has it, and stays in use
 	await stream;
 });
 
-test('a replay learns that the socket is in use before it has read the stream', async () => {
-	const work = temporaryFolder();
+test('a replay detects that the socket is in use before it has read the stream', async () => {
+	const work = temporaryDirectory();
 	const first = new Streamer(['-W', work, 'serve'], { stdin: pipeOf(smallStream()) });
 	await appears(work, SERVE);
 	const second = new Streamer(['-W', work, 'serve'], { stdin: pipe().readEnd });
@@ -113,7 +113,7 @@ test('a replay learns that the socket is in use before it has read the stream', 
 });
 
 test('of several that start at once one gets the socket', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const captures = Array.from({ length: 4 }, () => startCapture({ work }));
 	const all = captures.map(({ process }) => process);
 	const streams = Promise.all(captures.map(({ shards }) => shards[0]!.all()));
@@ -126,8 +126,8 @@ test('of several that start at once one gets the socket', async () => {
 	assert.equal(ended.sort(), ['exit code 0', 'exit code 1', 'exit code 1', 'exit code 1']);
 });
 
-test('a file that is no socket is not touched', async () => {
-	const work = temporaryFolder();
+test('a file that is not a socket is left alone', async () => {
+	const work = temporaryDirectory();
 	writeFileSync(join(work, CAPTURE), 'precious');
 	const { process } = startCapture({ work });
 	assert.match(await process.ends(1), 'exists and is not a socket');
@@ -135,7 +135,7 @@ test('a file that is no socket is not touched', async () => {
 });
 
 test('an unexpected error is one line and status 1, and leaves nothing', async () => {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const module = fileURLToPath(new URL('../../src/runtime/cleanup.ts', import.meta.url));
 	const log = fileURLToPath(new URL('../../src/report/log.ts', import.meta.url));
 	for (const how of ['setTimeout(() => { throw error })', 'Promise.reject(error)']) {

@@ -1,4 +1,4 @@
-// The folder of the sockets is made, checked before anything else, and the only one that is touched.
+// The directory of the sockets is created if needed, is checked first, and is the only one that is used.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,15 +8,15 @@ import { pipe, pipeOf } from '../support/pipe.js';
 import { namesIn } from '../support/stand-in.js';
 import { ours, type Program, Streamer } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { need } from '../support/tools.js';
 import { appears, CAPTURE, smallStream } from './service.js';
 
 const test = suite('work dir');
 const mode = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
-test('is made, for its owner only, and so is the socket', async () => {
-	const work = join(temporaryFolder(), 'a', 'b');
+test('is created for its owner only, and so is the socket', async () => {
+	const work = join(temporaryDirectory(), 'a', 'b');
 	const capture = new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd });
 	await appears(work, CAPTURE);
 	assert.is(mode(work), '700');
@@ -27,7 +27,7 @@ test('is made, for its owner only, and so is the socket', async () => {
 });
 
 test('may have a path that is too long for a socket address', async () => {
-	const work = join(temporaryFolder(), 'long'.repeat(30), 'longer'.repeat(30));
+	const work = join(temporaryDirectory(), 'long'.repeat(30), 'longer'.repeat(30));
 	const capture = new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd });
 	await appears(work, CAPTURE);
 	const second = new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd });
@@ -37,16 +37,19 @@ test('may have a path that is too long for a socket address', async () => {
 	assert.equal(namesIn(work), []);
 });
 
-test('is refused by name where it is a file, or below one', async () => {
-	const path = join(temporaryFolder(), 'file');
+test('is refused, naming it, where it is a file, or below one', async () => {
+	const path = join(temporaryDirectory(), 'file');
 	writeFileSync(path, '');
 	for (const work of [path, join(path, 'below')]) {
 		const said = await new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd }).ends(1);
-		assert.is(said, `criu-image-streamer: the work dir ${work} is not a folder: choose another --work-dir\n`);
+		assert.is(
+			said,
+			`criu-image-streamer: the work dir ${work} is not a directory: choose another --work-dir\n`,
+		);
 	}
 });
 
-test('is refused by name where no folder can be', async () => {
+test('is refused, naming it, where no directory can be created', async () => {
 	const said = await new Streamer(['-W', '/proc/nowhere/work', 'capture'], { stdout: pipe().writeEnd }).ends(
 		1,
 	);
@@ -56,11 +59,11 @@ test('is refused by name where no folder can be', async () => {
 	);
 });
 
-test('is refused by name where nothing can be made in it', () => {
-	const work = temporaryFolder();
+test('is refused, naming it, where no file can be created in it', () => {
+	const work = temporaryDirectory();
 	chmodSync(work, 0o555);
 	const module = fileURLToPath(new URL('../../src/options/directories.ts', import.meta.url));
-	// Root may write everywhere, so the check runs as somebody else: only after loading, which may need root.
+	// Root may write everywhere, so the check runs as another user, but only after loading, which may need root.
 	const code = `import { checkDirectory } from ${JSON.stringify(module)};
 		if (process.getuid() === 0) process.setuid(65534);
 		try { checkDirectory(${JSON.stringify(work)}, { what: 'the work dir', option: '--work-dir' }); } catch (error) { process.stdout.write(error.message); }`;
@@ -79,10 +82,10 @@ test('is refused by name where nothing can be made in it', () => {
 for (const command of ['capture', 'serve']) {
 	test(`${command} needs no images dir: none is opened, read or created`, async () => {
 		need('strace');
-		const folder = temporaryFolder();
-		const work = join(folder, 'work');
-		const images = join(folder, 'the-images');
-		const trace = join(folder, 'trace');
+		const directory = temporaryDirectory();
+		const work = join(directory, 'work');
+		const images = join(directory, 'the-images');
+		const trace = join(directory, 'trace');
 		const program: Program = ['strace', '-f', '-qq', '-s', '4096', '-o', trace, ...ours];
 		const streamer = new Streamer(['-W', work, '-D', images, '--pidfile', 'pid', command], {
 			program,
@@ -97,7 +100,7 @@ for (const command of ['capture', 'serve']) {
 			lines.some((line) => line.includes(`mkdir("${work}"`)),
 			'the trace shows no calls',
 		);
-		// The command line itself comes by execve.
+		// The command line itself appears in execve.
 		const touching = lines.filter((line) => line.includes('the-images') && !/ execve\(/.test(line));
 		assert.equal(touching, []);
 		assert.not(existsSync(images));

@@ -27,11 +27,11 @@ async function run(stage: Stage, heading: string, prepare = ''): Promise<void> {
 	afterwards(() => {
 		// A restored process is not a child of this one.
 		const pid = Number(
-			existsSync(join(stage.folder, 'pid')) && readFileSync(join(stage.folder, 'pid'), 'utf8'),
+			existsSync(join(stage.directory, 'pid')) && readFileSync(join(stage.directory, 'pid'), 'utf8'),
 		);
 		if (pid && existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
 	});
-	const count = () => readFileSync(join(stage.folder, 'count'), 'utf8').split('\n').slice(0, -1);
+	const count = () => readFileSync(join(stage.directory, 'count'), 'utf8').split('\n').slice(0, -1);
 	const counts = 'echo $PID > pid; until grep -q 3 count; do sleep 0.05; done';
 	await stage.succeeds(`set -o pipefail\n${examples.get('')}${counts}\n${prepare}\n${code}`);
 	if ('path' in criu) {
@@ -65,7 +65,7 @@ test('To files', async () => {
 	need('perl');
 	const here = stage();
 	await run(here, 'To files');
-	assert.ok(existsSync(join(here.folder, 'images', 'inventory.img')));
+	assert.ok(existsSync(join(here.directory, 'images', 'inventory.img')));
 });
 
 test('To S3, in three shards', async () => {
@@ -78,7 +78,7 @@ test('To S3, in three shards', async () => {
 test('With the files of the process', async () => {
 	need('tar', 'perl');
 	const here = stage();
-	const app = join(here.folder, 'srv', 'app');
+	const app = join(here.directory, 'srv', 'app');
 	mkdirSync(app);
 	writeFileSync(join(app, 'data'), 'of the process');
 	const heading = 'With the files of the process';

@@ -10,7 +10,7 @@ import { data, file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
 import { StandInRestore } from '../support/stand-in.js';
 import { ours, type Program, Streamer } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const MB = 1 << 20;
@@ -25,7 +25,7 @@ const test = suite('control groups');
 
 /** Starts a replay by `program`, which sees to it that the image is its stdin. */
 function start(program: Program, args: string[] = []) {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	return { work, process: new Streamer(['--work-dir', work, '-v', ...args, 'extract'], { program }) };
 }
 
@@ -40,7 +40,7 @@ async function restored(started: ReturnType<typeof start>): Promise<string> {
 
 /** In a file: who writes into a pipe is charged for its pages, and that has to be somebody in the group. */
 function imageFile(): string {
-	const path = join(temporaryFolder(), 'image');
+	const path = join(temporaryDirectory(), 'image');
 	writeFileSync(path, stream);
 	return path;
 }
@@ -106,7 +106,7 @@ const inGroup = (group: string): Program => [
 
 for (const keep of [false, true]) {
 	test(`a limit far below the image, with --spool${keep ? ' and --keep' : ''}: all of it comes`, async () => {
-		const spool = temporaryFolder();
+		const spool = temporaryDirectory();
 		const args = ['--spool', spool, ...(keep ? ['--keep'] : [])];
 		const said = await restored(start(inGroup(limitedGroup()), args));
 		assert.match(said, /memory is short: .*the rest goes to/);

@@ -8,7 +8,7 @@ import { pipe, pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore, type Where } from '../support/stand-in.js';
 import { Streamer, startExtract, startPipeline } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('ext files');
 const tar = content(1, 3_000_000);
@@ -86,21 +86,21 @@ test('goes out while the stream still comes in', async () => {
 
 test('beside an extract to disk, which does not write it', async () => {
 	const out = pipe();
-	const folder = join(temporaryFolder(), 'images');
-	const { process, shards } = startExtract({ imagesDir: folder, ext: { 'fs.tar': out.writeEnd } });
+	const directory = join(temporaryDirectory(), 'images');
+	const { process, shards } = startExtract({ imagesDir: directory, ext: { 'fs.tar': out.writeEnd } });
 	const got = out.readEnd.all();
 	await shards[0]!.end(streamOf(...whole('fs.tar', 'tar'), ...whole('inventory.img', 'i'), imageEnd()));
 	await process.ends();
 	assert.is((await got).toString(), 'tar');
-	assert.equal(namesIn(folder), ['inventory.img']);
+	assert.equal(namesIn(directory), ['inventory.img']);
 });
 
 test('one that is not asked for becomes a file of the image', async () => {
-	const folder = join(temporaryFolder(), 'images');
-	const { process, shards } = startExtract({ imagesDir: folder });
+	const directory = join(temporaryDirectory(), 'images');
+	const { process, shards } = startExtract({ imagesDir: directory });
 	await shards[0]!.end(streamOf(...whole('fs.tar', 'tar'), imageEnd()));
 	await process.ends();
-	assert.equal(namesIn(folder), ['fs.tar']);
+	assert.equal(namesIn(directory), ['fs.tar']);
 });
 
 test('one whose name CRIU uses too is named', async () => {
@@ -115,7 +115,7 @@ test('one whose name CRIU uses too is named', async () => {
 
 test('one that is stdout', async () => {
 	const out = pipe();
-	const args = ['--work-dir', temporaryFolder(), '--ext-file-fds', 'fs.tar:1', 'extract'];
+	const args = ['--work-dir', temporaryDirectory(), '--ext-file-fds', 'fs.tar:1', 'extract'];
 	const stdin = pipeOf(streamOf(...whole('fs.tar', 'tar'), ...whole('inventory.img', 'i'), imageEnd()));
 	const process = new Streamer(args, { stdin, stdout: out.writeEnd });
 	assert.is((await out.readEnd.all()).toString(), 'tar');
@@ -131,7 +131,7 @@ const unfit: [what: string, command: string, fd: string, message: RegExp][] = [
 ];
 for (const [what, command, fd, message] of unfit) {
 	test(`refused at the start: ${what}`, async () => {
-		const args = ['--work-dir', temporaryFolder(), '--ext-file-fds', `fs.tar:${fd}`, command];
+		const args = ['--work-dir', temporaryDirectory(), '--ext-file-fds', `fs.tar:${fd}`, command];
 		const process = new Streamer(args, { stdin: pipe().readEnd, fds: [pipe().readEnd] });
 		assert.match(await process.ends(2), message);
 	});

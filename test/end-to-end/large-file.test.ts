@@ -8,7 +8,7 @@ import { readLarge, writeLarge } from '../support/content.js';
 import { StandInDump, StandInRestore, type Where } from '../support/stand-in.js';
 import { startPipeline } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const BYTES = 5 * 1024 ** 3;
 const SECONDS = 1200;
@@ -26,14 +26,14 @@ test(
 	async () => {
 		const { bavail, bsize } = statfsSync(tmpdir());
 		if (bavail * bsize < BYTES * 1.2) skipImpossible(`${tmpdir()} has no room for a file of 5 GB`);
-		const folder = join(temporaryFolder(), 'images');
-		const { capture, extract } = startPipeline({ extract: { imagesDir: folder } });
+		const directory = join(temporaryDirectory(), 'images');
+		const { capture, extract } = startPipeline({ extract: { imagesDir: directory } });
 		const sha256 = await dumpLarge(capture);
 		await capture.process.ends();
 		await extract.process.ends();
 		const hash = createHash('sha256');
 		let bytes = 0;
-		for await (const chunk of createReadStream(join(folder, 'pages-1.img'), { highWaterMark: 1 << 20 })) {
+		for await (const chunk of createReadStream(join(directory, 'pages-1.img'), { highWaterMark: 1 << 20 })) {
 			hash.update(chunk);
 			bytes += chunk.length;
 		}

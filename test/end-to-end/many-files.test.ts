@@ -6,7 +6,7 @@ import { content } from '../support/content.js';
 import { namesIn, StandInDump, StandInRestore, type Where } from '../support/stand-in.js';
 import { startPipeline } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const FILES = 40_000;
 const WRITERS = 8;
@@ -50,15 +50,15 @@ test('replayed, through four shards', async () => {
 });
 
 test('to disk', async () => {
-	const folder = join(temporaryFolder(), 'images');
-	const { capture, extract } = startPipeline({ extract: { imagesDir: folder } });
+	const directory = join(temporaryDirectory(), 'images');
+	const { capture, extract } = startPipeline({ extract: { imagesDir: directory } });
 	await dumpAll(capture);
 	await capture.process.ends();
 	await extract.process.ends();
-	assert.is(namesIn(folder).length, FILES + 1);
+	assert.is(namesIn(directory).length, FILES + 1);
 	for (let i = 0; i < FILES; i++) {
 		assert.ok(
-			readFileSync(join(folder, nameOf(i))).equals(content(i, sizeOf(i))),
+			readFileSync(join(directory, nameOf(i))).equals(content(i, sizeOf(i))),
 			`${nameOf(i)} is not what was dumped`,
 		);
 	}

@@ -9,7 +9,7 @@ import type { WriteEnd } from '../support/pipe.js';
 import { StandInRestore } from '../support/stand-in.js';
 import { ours, type Program, startExtract } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const MB = 1 << 20;
@@ -109,7 +109,7 @@ test(`a sender whose every marker carries ${PIECE} bytes`, async () => {
 
 /** Replays an image of several files, and returns what was said. */
 async function replayWith(program: Program, env: Record<string, string> = {}, args: string[] = []) {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const { process, shards } = startExtract({ program, env, work, args: ['-v', ...args] });
 	const names = ['pages-1.img', 'pages-2.img', 'pages-3.img'];
 	const third = Math.floor(IMAGE.length / 3);
@@ -152,7 +152,7 @@ test('--memory-limit without --spool: an error with the hint, and no socket', as
 });
 
 test('--memory-limit with --spool: all of it comes, and nothing is left there', async () => {
-	const spool = temporaryFolder();
+	const spool = temporaryDirectory();
 	const { lines } = await replayWith(ours, {}, ['--memory-limit', '4M', '--spool', spool]);
 	assert.is(lines.filter((line) => line.includes(spool)).length, 1, lines.join('\n'));
 	assert.equal(readdirSync(spool), []);

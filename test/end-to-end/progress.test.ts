@@ -6,7 +6,7 @@ import { pipe, pipeOf } from '../support/pipe.js';
 import { StandInDump, StandInRestore } from '../support/stand-in.js';
 import { startCapture, startExtractFrom } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('progress');
 const stream = streamOf(...whole('a.img', 'content'), ...whole('inventory.img', 'i'), imageEnd());
@@ -47,7 +47,7 @@ test('capture of cpuinfo.img alone: no checkpoint-start', async () => {
 });
 
 test('extract to disk: sizes', async () => {
-	const { process } = startExtractFrom([pipeOf(stream)], { imagesDir: join(temporaryFolder(), 'images') });
+	const { process } = startExtractFrom([pipeOf(stream)], { imagesDir: join(temporaryDirectory(), 'images') });
 	await process.ends();
 	assert.is(process.lines.length, 1);
 	assert.equal(sizesIn(process.lines[0]), [stream.length]);

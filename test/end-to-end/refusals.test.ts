@@ -20,7 +20,7 @@ import { pipeOf } from '../support/pipe.js';
 import { namesIn } from '../support/stand-in.js';
 import { startExtractFrom } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const hugeName = 'x'.repeat(11_000);
 const name = (text: string | Uint8Array): Part[] => [
@@ -154,11 +154,11 @@ for (const [what, shards, message] of refused) {
 		assert.equal(namesIn(work), []);
 	});
 	test(`${what}, to disk`, async () => {
-		const outside = temporaryFolder();
-		const folder = join(outside, 'images');
-		const { process } = start(shards, folder);
+		const outside = temporaryDirectory();
+		const directory = join(outside, 'images');
+		const { process } = start(shards, directory);
 		checkMessage(await process.ends(1), message);
-		if (existsSync(folder)) assert.equal(namesIn(folder), []);
+		if (existsSync(directory)) assert.equal(namesIn(directory), []);
 		assert.equal(
 			namesIn(outside).filter((found) => found !== 'images'),
 			[],
@@ -167,13 +167,13 @@ for (const [what, shards, message] of refused) {
 }
 
 test('the same helpers make a stream that is taken', async () => {
-	const folder = join(temporaryFolder(), 'images');
+	const directory = join(temporaryDirectory(), 'images');
 	const { process } = start(
 		[[file('a.img'), at(2, data('b')), fileEnd(), imageEnd()], [at(1, data('a'))]],
-		folder,
+		directory,
 	);
 	await process.ends();
-	assert.equal(namesIn(folder), ['a.img']);
+	assert.equal(namesIn(directory), ['a.img']);
 });
 
 test.run();

@@ -7,7 +7,7 @@ import { pipeOf, type WriteEnd } from '../support/pipe.js';
 import { namesIn, StandInRestore } from '../support/stand-in.js';
 import { type SideOptions, startExtract, startExtractFrom } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('replay');
@@ -160,7 +160,7 @@ test('the socket appears only when the whole stream is there', async () => {
 
 for (const command of ['extract', 'serve']) {
 	test(`${command} makes nothing but its sockets, anywhere`, async () => {
-		const [work, cwd] = [temporaryFolder(), temporaryFolder()];
+		const [work, cwd] = [temporaryDirectory(), temporaryDirectory()];
 		const { process, restore } = await start({ command, work, cwd });
 		assert.ok((await restore.read('pages-1.img'))?.equals(pages));
 		assert.equal(namesIn(work), [CONTROL]);
@@ -172,7 +172,7 @@ for (const command of ['extract', 'serve']) {
 }
 
 test("serve takes the original's --images-dir as the place of its socket, and writes no file there", async () => {
-	const [images, cwd] = [temporaryFolder(), temporaryFolder()];
+	const [images, cwd] = [temporaryDirectory(), temporaryDirectory()];
 	const { process } = startExtractFrom([pipeOf(stream)], { command: 'serve', imagesDir: images, cwd });
 	const restore = await StandInRestore.connect(images);
 	assert.ok((await restore.read('pages-1.img'))?.equals(pages));

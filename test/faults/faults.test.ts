@@ -11,7 +11,7 @@ import { data, file, fileEnd, imageEnd, markersIn, streamOf, whole } from '../su
 import { namesIn } from '../support/stand-in.js';
 import { type Streamer, startCapture, startExtract } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const files = new Map(
 	[0, 100, 60_000, 70_000, 3_000_001].map((bytes, i) => [`pages-${i}.img`, content(i + 1, bytes)]),
@@ -161,7 +161,7 @@ function imageIn(bytes: Buffer): Map<string, Buffer> | undefined {
 }
 
 async function extracted(faults: string, must: boolean): Promise<void> {
-	const around = temporaryFolder();
+	const around = temporaryDirectory();
 	const imagesDir = join(around, 'images');
 	const { process, shards } = startExtract({ imagesDir, env: { CRIU_STREAMER_FAULTS: faults } });
 	await shards[0]!.end(stream).catch(() => shards[0]!.close());

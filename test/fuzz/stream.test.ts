@@ -13,7 +13,7 @@ import { namesIn, StandInRestore } from '../support/stand-in.js';
 import { contentOf } from '../support/stored.js';
 import { startExtract } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import {
 	corpus,
@@ -75,17 +75,17 @@ async function held(shards: Buffer[]): Promise<Image | undefined> {
 
 /** The image that was written, likewise; nothing is written beside it, nor without it. */
 async function extracted(shards: Buffer[]): Promise<Image | undefined> {
-	const around = temporaryFolder();
-	const folder = join(around, 'images');
-	const store = new DirectoryStore(folder, false);
+	const around = temporaryDirectory();
+	const directory = join(around, 'images');
+	const store = new DirectoryStore(directory, false);
 	try {
 		const whole = await loaded(shards, store);
 		if (whole) await store.finish();
 		store.close();
 		assert.equal(readdirSync(around), ['images']);
-		const names = namesIn(folder);
+		const names = namesIn(directory);
 		if (!whole) assert.equal(names, []);
-		return whole && new Map(names.map((name) => [name, readFileSync(join(folder, name))]));
+		return whole && new Map(names.map((name) => [name, readFileSync(join(directory, name))]));
 	} finally {
 		store.close();
 	}
@@ -150,7 +150,7 @@ test(
 	async () => {
 		await fc.assert(
 			fc.asyncProperty(placedSteps, async (some) => {
-				const around = temporaryFolder();
+				const around = temporaryDirectory();
 				const imagesDir = join(around, 'images');
 				mkdirSync(join(around, 'work'));
 				const { process, shards } = startExtract({
@@ -180,7 +180,7 @@ test(
 	async () => {
 		await fc.assert(
 			fc.asyncProperty(placedSteps, async (some) => {
-				const work = temporaryFolder();
+				const work = temporaryDirectory();
 				const { process, shards } = startExtract({ shards: some.shards, work });
 				const streams = shardsOf(some);
 				await Promise.all(shards.map((shard, i) => shard.end(streams[i]!).catch(() => shard.close())));

@@ -6,14 +6,14 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { runFile } from '../support/runner.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const support = fileURLToPath(new URL('../support/suite.ts', import.meta.url));
 const test = suite('runner');
 
 /** Runs a file of tests that consists of `code`; `seconds` is its limit. */
 async function run(code: string, { ci = '', seconds = 60 } = {}) {
-	const file = join(temporaryFolder(), 'fixture.mts');
+	const file = join(temporaryDirectory(), 'fixture.mts');
 	const head = `import { suite, skip, skipImpossible } from ${JSON.stringify(support)};
 		const test = suite('fixture');\n`;
 	writeFileSync(file, head + code);

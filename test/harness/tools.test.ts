@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { runFile } from '../support/runner.js';
 import { skip, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { installed } from '../support/tools.js';
 
 const test = suite('tools of others');
@@ -16,15 +16,15 @@ const path = (relative: string) => JSON.stringify(fileURLToPath(new URL(relative
 
 /** A PATH with the machine's commands, but for some. */
 function pathWithout(...names: string[]): string {
-	const folder = temporaryFolder();
+	const directory = temporaryDirectory();
 	for (const name of readdirSync('/usr/bin'))
-		if (!names.includes(name)) symlinkSync(join('/usr/bin', name), join(folder, name));
-	return folder;
+		if (!names.includes(name)) symlinkSync(join('/usr/bin', name), join(directory, name));
+	return directory;
 }
 
 /** Makes a package that holds one command. */
 function pack(archive: string, name: string, command: string, depends: string): string {
-	const tree = join(temporaryFolder(), 'tree');
+	const tree = join(temporaryDirectory(), 'tree');
 	mkdirSync(join(tree, 'DEBIAN'), { recursive: true });
 	mkdirSync(join(tree, 'usr/bin'), { recursive: true });
 	writeFileSync(join(tree, 'usr/bin', name), command, { mode: 0o755 });
@@ -40,18 +40,18 @@ function pack(archive: string, name: string, command: string, depends: string): 
 
 /** A configuration of apt that knows but one archive. */
 function aptConfig(archive: string): string {
-	const folder = temporaryFolder();
-	writeFileSync(join(folder, 'sources.list'), `deb [trusted=yes] file:${archive} ./\n`);
+	const directory = temporaryDirectory();
+	writeFileSync(join(directory, 'sources.list'), `deb [trusted=yes] file:${archive} ./\n`);
 	writeFileSync(
-		join(folder, 'apt.conf'),
-		`Dir::Etc::SourceList "${folder}/sources.list"; Dir::Etc::SourceParts "/dev/null";\n`,
+		join(directory, 'apt.conf'),
+		`Dir::Etc::SourceList "${directory}/sources.list"; Dir::Etc::SourceParts "/dev/null";\n`,
 	);
-	return join(folder, 'apt.conf');
+	return join(directory, 'apt.conf');
 }
 
 /** An archive with age, whose interpreter is in another package. */
 function archiveOfAge(): string {
-	const archive = temporaryFolder();
+	const archive = temporaryDirectory();
 	const packages = [
 		pack(archive, 'age', '#!/usr/bin/streamer-interpreter word\nargument\n', 'streamer-interpreter'),
 		pack(archive, 'streamer-interpreter', '#!/bin/sh\necho "got $1 $3 of $(basename "$2")"\n', ''),
@@ -62,8 +62,8 @@ function archiveOfAge(): string {
 
 /** Runs a file with one test, which needs age and notes what it says. */
 async function run(env: Record<string, string>) {
-	const folder = temporaryFolder();
-	const file = join(folder, 'fixture.mts');
+	const directory = temporaryDirectory();
+	const file = join(directory, 'fixture.mts');
 	writeFileSync(
 		file,
 		`import { spawnSync } from 'node:child_process';
@@ -73,17 +73,17 @@ async function run(env: Record<string, string>) {
 		const test = suite('fixture');
 		test('encrypts', () => {
 			need('age');
-			writeFileSync(${JSON.stringify(join(folder, 'said'))}, spawnSync('age', ['more']).stdout);
+			writeFileSync(${JSON.stringify(join(directory, 'said'))}, spawnSync('age', ['more']).stdout);
 		});
 		test.run();`,
 	);
-	const tools = env.CRIU_STREAMER_TOOLS ?? join(folder, 'tools');
+	const tools = env.CRIU_STREAMER_TOOLS ?? join(directory, 'tools');
 	const before = { ...process.env };
 	Object.assign(process.env, { CI: '', DEBIAN_MIRROR: '', ...env, CRIU_STREAMER_TOOLS: tools });
 	const result = await runFile(file, 200).finally(() => {
 		process.env = before;
 	});
-	return { ...result, said: () => readFileSync(join(folder, 'said'), 'utf8'), tools };
+	return { ...result, said: () => readFileSync(join(directory, 'said'), 'utf8'), tools };
 }
 
 function needApt(): void {
@@ -122,7 +122,7 @@ for (const ci of ['', '1']) {
 test('an archive without the package, and one that is not there: left out, and the next test does not wait', async () => {
 	needApt();
 	const PATH = pathWithout('age');
-	const archive = temporaryFolder();
+	const archive = temporaryDirectory();
 	writeFileSync(join(archive, 'Packages'), '');
 	const without = await run({ PATH, APT_CONFIG: aptConfig(archive) });
 	assert.match(without.skipped[0]?.reason ?? '', /this machine's Debian has no age/);

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import * as constants from '../../src/libc/constants.js';
 import * as errno from '../../src/libc/errno.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { need } from '../support/tools.js';
 
 const test = suite('constants');
@@ -40,7 +40,7 @@ function numbersOf(module: Record<string, unknown>): Map<string, number> {
 
 /** What the C compiler says that the names are, as signed 32 bits. */
 function asCompiled(names: Iterable<string>): Map<string, number> {
-	const folder = temporaryFolder();
+	const directory = temporaryDirectory();
 	const lines = [...names].map((name) => `printf("${name} %d\\n", (int)${name});`);
 	const source = [
 		'#define _GNU_SOURCE',
@@ -49,9 +49,9 @@ function asCompiled(names: Iterable<string>): Map<string, number> {
 		...lines,
 		'}',
 	];
-	writeFileSync(join(folder, 'constants.c'), source.join('\n'));
-	execFileSync('gcc', ['-w', '-o', 'constants', 'constants.c'], { cwd: folder, timeout: 60_000 });
-	const printed = execFileSync(join(folder, 'constants'), { encoding: 'utf8', timeout: 10_000 });
+	writeFileSync(join(directory, 'constants.c'), source.join('\n'));
+	execFileSync('gcc', ['-w', '-o', 'constants', 'constants.c'], { cwd: directory, timeout: 60_000 });
+	const printed = execFileSync(join(directory, 'constants'), { encoding: 'utf8', timeout: 10_000 });
 	const pairs = printed
 		.trim()
 		.split('\n')

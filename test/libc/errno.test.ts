@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { explained } from '../../src/libc/errno.js';
 import { describeError } from '../../src/runtime/errors.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('errors of calls');
 
@@ -19,7 +19,7 @@ function thrown(call: () => unknown): unknown {
 }
 
 test('a call that failed is named with its file and the cause', () => {
-	const path = join(temporaryFolder(), 'none');
+	const path = join(temporaryDirectory(), 'none');
 	assert.is(
 		describeError(thrown(() => readFileSync(path))),
 		`cannot open ${path}: no such file or directory (ENOENT)`,

@@ -7,7 +7,7 @@ import { pipe } from '../support/pipe.js';
 import { StandInDump } from '../support/stand-in.js';
 import { ours, type Program, Streamer } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { refusalOf } from './start.js';
 
 const test = suite('connections, at the start');
@@ -34,7 +34,7 @@ for (const [args, said] of addresses) {
 
 /** A directory with keys, certificates, and what is neither. */
 function secrets(): string {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	for (const name of ['one', 'two']) {
 		execFileSync(
 			'openssl',
@@ -64,7 +64,7 @@ const files: [what: string, args: string[], said: RegExp][] = [
 		/is open to others than its owner: chmod 600/,
 	],
 	['a token file without a token', ['--token-file', 'empty'], /^--token-file empty is empty/],
-	['a directory as token file', ['--token-file', '.'], /^--token-file \. is a folder/],
+	['a directory as token file', ['--token-file', '.'], /^--token-file \. is a directory/],
 	[
 		'a CA that is not there',
 		['--tls-cert', 'one.pem', '--tls-key', 'one.key', '--tls-ca', 'none'],
@@ -102,7 +102,7 @@ for (const [what, args, said] of files) {
 }
 
 test('a token that can be read only once reaches the daemon', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const shell: Program = ['bash', '-c', '"$@" --token-file <(echo a secret)', 'bash', ...ours];
 	writeFileSync(join(cwd, 'token'), 'a secret\n', { mode: 0o600 });
 	const receiver = new Streamer(

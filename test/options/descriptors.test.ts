@@ -10,12 +10,12 @@ import { data, file, fileEnd, imageEnd, streamOf, whole } from '../support/marke
 import { End, pipe, pipeOf } from '../support/pipe.js';
 import { startExtractFrom } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { refusalOf } from './start.js';
 
 const test = suite('descriptors, at the start');
 
-const path = () => join(temporaryFolder(), 'file');
+const path = () => join(temporaryDirectory(), 'file');
 const opened = (flags: string | number) => {
 	const name = path();
 	writeFileSync(name, '');
@@ -23,8 +23,18 @@ const opened = (flags: string | number) => {
 };
 
 const extFiles: [what: string, command: string, open: () => End, said: RegExp][] = [
-	['a directory', 'capture', () => new End(openSync(temporaryFolder(), 'r')), /is a directory: .* pack it/],
-	['a directory', 'extract', () => new End(openSync(temporaryFolder(), 'r')), /is a directory: .* pack it/],
+	[
+		'a directory',
+		'capture',
+		() => new End(openSync(temporaryDirectory(), 'r')),
+		/is a directory: .* pack it/,
+	],
+	[
+		'a directory',
+		'extract',
+		() => new End(openSync(temporaryDirectory(), 'r')),
+		/is a directory: .* pack it/,
+	],
 	['a name without its file', 'capture', () => opened(O_PATH), /is open for writing only/],
 	['a file to write to', 'capture', () => opened('w'), /is open for writing only/],
 	['a file to read from', 'extract', () => opened('r'), /is open for reading only/],
@@ -48,8 +58,8 @@ for (const [what, command, open, said] of extFiles) {
 }
 
 test('a file that is opened for appending takes an ext file', async () => {
-	const folder = temporaryFolder();
-	const target = join(folder, 'target');
+	const directory = temporaryDirectory();
+	const target = join(directory, 'target');
 	writeFileSync(target, 'before ');
 	// Large enough to be moved by reference, if that were possible.
 	const large = content(1, 3_000_000);
@@ -57,7 +67,7 @@ test('a file that is opened for appending takes an ext file', async () => {
 		streamOf(file('fs.tar'), data(large), fileEnd(), ...whole('inventory.img', 'x'), imageEnd()),
 	);
 	const { process } = startExtractFrom([stdin], {
-		imagesDir: join(folder, 'images'),
+		imagesDir: join(directory, 'images'),
 		ext: { 'fs.tar': new End(openSync(target, 'a')) },
 	});
 	await process.ends();

@@ -7,14 +7,14 @@ import { pipeOf } from '../support/pipe.js';
 import { namesIn } from '../support/stand-in.js';
 import { startExtractFrom } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { powerless, refusalOf } from './start.js';
 
 const test = suite('directories, at the start');
 
 /** A directory with one in it that only root may write to. */
 function withReadOnly(): { cwd: string; closed: string } {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const closed = join(cwd, 'closed');
 	mkdirSync(closed);
 	chmodSync(closed, 0o555);
@@ -22,7 +22,7 @@ function withReadOnly(): { cwd: string; closed: string } {
 }
 
 function withFile(): { cwd: string; file: string } {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const file = join(cwd, 'file');
 	writeFileSync(file, '');
 	return { cwd, file };
@@ -62,14 +62,18 @@ for (const command of ['capture', 'serve', 'extract']) {
 		for (const path of [file, join(file, 'below'), join(cwd, 'link')]) {
 			assert.is(
 				await refusalOf({ args: [command, '-D', path], code: 1, cwd }),
-				`the images dir ${path} is not a folder: choose another --images-dir`,
+				`the images dir ${path} is not a directory: choose another --images-dir`,
 			);
 		}
 	});
 }
 
 const spools: [what: string, make: () => { cwd: string; spool: string }, expected: RegExp][] = [
-	['is not there', () => ({ cwd: temporaryFolder(), spool: 'none' }), /no such file or directory \(ENOENT\)/],
+	[
+		'is not there',
+		() => ({ cwd: temporaryDirectory(), spool: 'none' }),
+		/no such file or directory \(ENOENT\)/,
+	],
 	[
 		'is a file',
 		() => {
@@ -109,7 +113,7 @@ test('a spool on a file system without unnamed files is refused', async () => {
 });
 
 test('a pidfile that is there is refused, and stays', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	mkdirSync(join(cwd, 'work'));
 	const path = join(cwd, 'work', 'pid');
 	writeFileSync(path, `${process.pid}\n`);
@@ -152,7 +156,7 @@ test('with --daemon it is the foreground that says so, and there is no daemon', 
 });
 
 test('an images dir that can be made is made, and holds nothing but the images', async () => {
-	const images = join(temporaryFolder(), 'a', 'b');
+	const images = join(temporaryDirectory(), 'a', 'b');
 	const stdin = pipeOf(streamOf(...whole('inventory.img', 'x'), imageEnd()));
 	await startExtractFrom([stdin], { imagesDir: images }).process.ends();
 	assert.equal(namesIn(images), ['inventory.img']);

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { type End, pipe } from '../support/pipe.js';
 import { ours, type Program, Streamer } from '../support/streamer.js';
 import { skip } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 export interface Case {
 	args: readonly string[];
@@ -24,7 +24,7 @@ export interface Case {
 export async function refusalOf({
 	args,
 	code,
-	cwd = temporaryFolder(),
+	cwd = temporaryDirectory(),
 	fds = [],
 	program,
 }: Case): Promise<string> {

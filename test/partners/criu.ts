@@ -18,13 +18,13 @@ const options = await yargs(process.argv.slice(2))
 const image = process.env.STAND_IN_IMAGE!;
 const imagesDir = options['images-dir'];
 /** CRIU's scripts find the folder by a descriptor of CRIU. */
-const folder = `/proc/${process.pid}/fd/${openSync(imagesDir, 'r')}`;
+const directory = `/proc/${process.pid}/fd/${openSync(imagesDir, 'r')}`;
 
 /** Whether the action script, if there is one, is content. */
 function script(action: string): boolean {
 	const path = options['action-script'];
 	if (path === undefined) return true;
-	const env = { ...process.env, CRTOOLS_SCRIPT_ACTION: action, CRTOOLS_IMAGE_DIR: folder };
+	const env = { ...process.env, CRTOOLS_SCRIPT_ACTION: action, CRTOOLS_IMAGE_DIR: directory };
 	return spawnSync(path, [], { env, stdio: 'inherit' }).status === 0;
 }
 

@@ -5,7 +5,7 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, wr
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterwards } from '../support/cleanup.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 /** More than any filter or pipe on the way holds, so that a stream that stops is noticed. */
@@ -41,7 +41,7 @@ export interface Ended {
 
 /** A folder that scripts run in, with the streamer and `criu` in their PATH, and a process to dump. */
 export class Stage {
-	readonly folder = temporaryFolder();
+	readonly directory = temporaryDirectory();
 	readonly env: NodeJS.ProcessEnv;
 	/** Of the process that the examples dump. */
 	readonly pid: number;
@@ -49,44 +49,44 @@ export class Stage {
 
 	/** @param criu the path of a real one; otherwise `criu` is a stand-in */
 	constructor(criu?: string) {
-		for (const name of ['bin', 'run', 'srv', 'dumped']) mkdirSync(join(this.folder, name));
+		for (const name of ['bin', 'run', 'srv', 'dumped']) mkdirSync(join(this.directory, name));
 		this.provide('criu-image-streamer', process.execPath, path('../../dist/bin.js'));
 		this.provide('criu-streamer-hook', path('../../scripts/criu-streamer-hook'));
 		if (!criu)
 			this.provide('criu', process.execPath, '--import', import.meta.resolve('tsx'), path('criu.ts'));
 		else if (criu.includes('/')) this.provide('criu', criu);
 		for (const [name, size] of Object.entries({ 'core-1': 900, 'pages-1': PAGES_BYTES, 'pages-2': 70_000 }))
-			writeFileSync(join(this.folder, 'dumped', `${name}.img`), randomBytes(size));
-		writeFileSync(join(this.folder, 'dumped', 'inventory.img'), 'inventory');
+			writeFileSync(join(this.directory, 'dumped', `${name}.img`), randomBytes(size));
+		writeFileSync(join(this.directory, 'dumped', 'inventory.img'), 'inventory');
 		const application = spawn('sleep', ['3600'], { stdio: 'ignore' });
 		this.pid = application.pid!;
 		afterwards(() => application.kill('SIGKILL'));
 		this.env = {
 			...process.env,
-			PATH: `${join(this.folder, 'bin')}:${process.env.PATH}`,
+			PATH: `${join(this.directory, 'bin')}:${process.env.PATH}`,
 			PID: String(this.pid),
 			// Where one side fails, the other need not wait for ten minutes.
 			CRIU_STREAMER_TIMEOUT: '100',
-			STAND_IN_IMAGE: join(this.folder, 'dumped'),
-			STAND_IN_LOG: join(this.folder, 'log'),
+			STAND_IN_IMAGE: join(this.directory, 'dumped'),
+			STAND_IN_LOG: join(this.directory, 'log'),
 		};
 	}
 
 	/** Makes the command `name` from words. */
 	provide(name: string, ...command: string[]): void {
-		const file = join(this.folder, 'bin', name);
+		const file = join(this.directory, 'bin', name);
 		writeFileSync(file, `#!/bin/sh\nexec ${command.map((word) => `'${word}'`).join(' ')} "$@"\n`);
 		chmodSync(file, 0o755);
 	}
 
 	/** Runs a script to its end, with /run/ and /srv/ in the folder. Ends all of its processes when the test ends. */
 	async run(script: string): Promise<Ended> {
-		const here = script.replaceAll(/\/(run|srv)\//g, `${this.folder}/$1/`);
+		const here = script.replaceAll(/\/(run|srv)\//g, `${this.directory}/$1/`);
 		// A file: what stays in the background would hold a pipe open, and nobody could tell when all was read.
-		const messages = join(this.folder, `messages-${this.#scripts++}`);
+		const messages = join(this.directory, `messages-${this.#scripts++}`);
 		const out = openSync(messages, 'w');
 		const child = spawn('bash', ['-eo', 'pipefail', '-c', here], {
-			cwd: this.folder,
+			cwd: this.directory,
 			env: this.env,
 			stdio: ['ignore', out, out],
 			detached: true,

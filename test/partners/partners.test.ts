@@ -48,14 +48,14 @@ for (const [heading, { commands, file, start }] of Object.entries(filters)) {
 		const { stage, script } = example(heading);
 		await stage.succeeds(script);
 		assert.equal(stage.log, ['dumped', 'restored']);
-		if (file) assert.is(firstBytes(join(stage.folder, file), start.length), start);
+		if (file) assert.is(firstBytes(join(stage.directory, file), start.length), start);
 	});
 }
 
 testOf('gpg', async () => {
 	need('gpg', 'gpgconf');
 	const { stage, script } = example('gpg');
-	const home = join(stage.folder, 'gnupg');
+	const home = join(stage.directory, 'gnupg');
 	mkdirSync(home, { mode: 0o700 });
 	stage.env.GNUPGHOME = home;
 	afterwards(() => stage.run('gpgconf --kill all'));
@@ -65,8 +65,8 @@ testOf('gpg', async () => {
 	await stage.succeeds(script);
 	assert.equal(stage.log, ['dumped']);
 	for (const name of ['pages-1.img', 'pages-2.img', 'core-1.img', 'inventory.img']) {
-		const content = readFileSync(join(stage.folder, 'images', name));
-		assert.ok(content.equals(readFileSync(join(stage.folder, 'dumped', name))), name);
+		const content = readFileSync(join(stage.directory, 'images', name));
+		assert.ok(content.equals(readFileSync(join(stage.directory, 'dumped', name))), name);
 	}
 });
 
@@ -105,7 +105,7 @@ test('ssh whose far end fails leaves the process alone', async () => {
 testOf('tar', async () => {
 	need('tar', 'lz4');
 	const { stage, script } = example('tar');
-	const app = join(stage.folder, 'srv', 'app');
+	const app = join(stage.directory, 'srv', 'app');
 	mkdirSync(join(app, 'inner'), { recursive: true });
 	const data = Buffer.alloc(3_000_000, 'data of the application ');
 	writeFileSync(join(app, 'inner', 'data'), data);
@@ -120,10 +120,10 @@ testOf('tar', async () => {
 test('tar reads nothing before the process is frozen, and CRIU starts after tar has unpacked all', async () => {
 	need('tar', 'lz4');
 	const { stage, script } = example('tar');
-	const app = join(stage.folder, 'srv', 'app');
+	const app = join(stage.directory, 'srv', 'app');
 	mkdirSync(app);
 	// Both times tar looks at the world around it: whether the process stands still, and whether CRIU has restored.
-	stage.provide('state', 'sh', '-c', 'grep State: /proc/$PID/status > "$0"/srv/app/state', stage.folder);
+	stage.provide('state', 'sh', '-c', 'grep State: /proc/$PID/status > "$0"/srv/app/state', stage.directory);
 	stage.provide('unpacked', 'sh', '-c', 'echo unpacked >> "$STAND_IN_LOG"');
 	await stage.succeeds(
 		script

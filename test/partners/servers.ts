@@ -11,10 +11,10 @@ import type { Stage } from './examples.js';
 
 /** Makes `ssh target` lead to an sshd of the test: with its own keys and configuration, and the stage's PATH. */
 export async function startSshd(stage: Stage): Promise<void> {
-	const folder = join(stage.folder, 'ssh');
-	mkdirSync(folder, { mode: 0o700 });
+	const directory = join(stage.directory, 'ssh');
+	mkdirSync(directory, { mode: 0o700 });
 	for (const name of ['host', 'user']) {
-		const made = spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, name)]);
+		const made = spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(directory, name)]);
 		if (made.status !== 0) throw new Error(`ssh-keygen: ${made.stderr}`);
 	}
 	// sshd insists on this folder when it runs as root.
@@ -24,31 +24,31 @@ export async function startSshd(stage: Stage): Promise<void> {
 	const server = [
 		'ListenAddress 127.0.0.1',
 		`Port ${port}`,
-		`HostKey ${folder}/host`,
-		`AuthorizedKeysFile ${folder}/user.pub`,
+		`HostKey ${directory}/host`,
+		`AuthorizedKeysFile ${directory}/user.pub`,
 		'PidFile none',
 		'StrictModes no',
 		'UsePAM no',
 		'PasswordAuthentication no',
 		`SetEnv ${given.map((name) => `"${name}=${stage.env[name]}"`).join(' ')}`,
 	];
-	writeFileSync(join(folder, 'sshd_config'), `${server.join('\n')}\n`);
+	writeFileSync(join(directory, 'sshd_config'), `${server.join('\n')}\n`);
 	const client = [
 		'Host target',
 		'HostName 127.0.0.1',
 		`Port ${port}`,
 		`User ${userInfo().username}`,
-		`IdentityFile ${folder}/user`,
+		`IdentityFile ${directory}/user`,
 		'IdentitiesOnly yes',
 		'BatchMode yes',
 		'StrictHostKeyChecking accept-new',
-		`UserKnownHostsFile ${folder}/known_hosts`,
+		`UserKnownHostsFile ${directory}/known_hosts`,
 		'LogLevel ERROR',
 	];
-	writeFileSync(join(folder, 'ssh_config'), `${client.join('\n')}\n`);
-	stage.provide('ssh', tool('ssh'), '-F', join(folder, 'ssh_config'));
-	const log = join(folder, 'log');
-	const sshd = spawn(tool('sshd'), ['-D', '-f', join(folder, 'sshd_config'), '-E', log], {
+	writeFileSync(join(directory, 'ssh_config'), `${client.join('\n')}\n`);
+	stage.provide('ssh', tool('ssh'), '-F', join(directory, 'ssh_config'));
+	const log = join(directory, 'log');
+	const sshd = spawn(tool('sshd'), ['-D', '-f', join(directory, 'sshd_config'), '-E', log], {
 		stdio: 'ignore',
 	});
 	afterwards(() => sshd.kill('SIGTERM'));
@@ -66,7 +66,7 @@ async function started(what: string, server: ChildProcess, log: string, sign: Re
 /** Makes `s3cmd` lead to a store of the test, which has the bucket `images`. */
 export async function startS3(stage: Stage): Promise<void> {
 	const { default: S3rver } = await import('s3rver');
-	const directory = join(stage.folder, 's3');
+	const directory = join(stage.directory, 's3');
 	const store = new S3rver({
 		address: '127.0.0.1',
 		port: 0,
@@ -76,7 +76,7 @@ export async function startS3(stage: Stage): Promise<void> {
 	});
 	const { port } = await store.run();
 	afterwards(() => store.close());
-	const config = join(stage.folder, 's3cfg');
+	const config = join(stage.directory, 's3cfg');
 	const lines = [
 		'[default]',
 		'access_key = S3RVER',

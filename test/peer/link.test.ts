@@ -14,11 +14,11 @@ import type { Incoming, Outgoing } from '../../src/stream/shard.js';
 import { afterwards } from '../support/cleanup.js';
 import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import { carry, failureOf, type Given, onceListening, readAll, receiver, sender, writeAll } from './drive.js';
 
-const unixAddress = () => `unix:${join(temporaryFolder(), 'socket')}`;
+const unixAddress = () => `unix:${join(temporaryDirectory(), 'socket')}`;
 const places: [what: string, address: () => Promise<string> | string][] = [
 	['a UNIX socket', unixAddress],
 	['TCP', async () => `tcp://127.0.0.1:${await freePort()}`],
@@ -165,7 +165,7 @@ failing('a receipt that the sender cannot hear any more is an error for the rece
 	const [outgoing, incoming] = await linked();
 	await outgoing.close();
 	await readAll(incoming.shards[0]!);
-	assert.match((await failureOf(incoming.acknowledge())).message, /whole, but unix:.* who sent it, is gone/);
+	assert.match((await failureOf(incoming.acknowledge())).message, /whole, but its sender unix:.* is gone/);
 });
 
 failing('closing twice, or after the receipt, does nothing', async () => {
@@ -222,7 +222,7 @@ failing.run();
 
 /** A server that is none of ours. */
 async function strangerListens(serve: (socket: Socket) => void): Promise<{ address: string }> {
-	const path = join(temporaryFolder(), 'socket');
+	const path = join(temporaryDirectory(), 'socket');
 	const sockets = new Set<Socket>();
 	const server = createServer({ allowHalfOpen: true }, (socket) => {
 		sockets.add(socket);
@@ -272,7 +272,7 @@ function greeting(changes: Partial<link.IHello> = {}): Uint8Array {
 }
 
 function tokenFile(text = 'secret\n', mode = 0o600): string {
-	const path = join(temporaryFolder(), 'token');
+	const path = join(temporaryDirectory(), 'token');
 	writeFileSync(path, text);
 	chmodSync(path, mode);
 	return path;
@@ -485,7 +485,7 @@ for (const [what, text, mode, expected] of files) {
 }
 
 secrets('one that is not there is refused', async () => {
-	const path = join(temporaryFolder(), 'none');
+	const path = join(temporaryDirectory(), 'none');
 	const error = await failureOf(sender({ connect: [unixAddress()], 'token-file': path }));
 	assert.match((error.cause as Error).message, /ENOENT.*none/);
 });

@@ -9,7 +9,7 @@ import { pipe } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { ours, Streamer } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('a daemon that listens');
@@ -30,7 +30,7 @@ function connects(cwd: string, work: string, ...command: string[]): Streamer {
 const textOf = (cwd: string, work: string) => readFileSync(join(cwd, work, 'log'), 'utf8');
 
 test('extract returns when it listens, and replays what comes', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const receiver = await listens(cwd, 'to', 'extract');
 	assert.not(namesIn(join(cwd, 'to')).includes(SERVE), 'CRIU may not come yet');
 	assert.not.match(textOf(cwd, 'to'), /socket-init/);
@@ -47,7 +47,7 @@ test('extract returns when it listens, and replays what comes', async () => {
 });
 
 test('extract to disk returns when it listens', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const receiver = await listens(cwd, 'to', 'extract', '-D', 'images');
 	const sender = connects(cwd, 'from', 'capture');
 	await (await StandInDump.connect({ work: join(cwd, 'from'), process: sender })).finish(image);
@@ -57,7 +57,7 @@ test('extract to disk returns when it listens', async () => {
 });
 
 test('capture returns when it listens, and CRIU may come when the receiver has', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const sender = await listens(cwd, 'from', 'capture');
 	assert.not(namesIn(join(cwd, 'from')).includes(CAPTURE), 'CRIU may not come yet');
 	const receiver = connects(cwd, 'to', 'extract', '-D', 'images');
@@ -69,7 +69,7 @@ test('capture returns when it listens, and CRIU may come when the receiver has',
 });
 
 test('--status-fd gets its NUL when the command listens, once', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const status = pipe();
 	const args = ['-W', 'to', '--listen', 'unix:socket', '--status-fd', '3', 'extract', '-D', 'images'];
 	const receiver = new Streamer(args, { cwd, fds: [status.writeEnd] });
@@ -82,7 +82,7 @@ test('--status-fd gets its NUL when the command listens, once', async () => {
 });
 
 test('a script that starts the receiver first and then the sender does not hang', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const streamer = ours.map((word) => `'${word}'`).join(' ');
 	const script = `set -e
 		${streamer} -W to --daemon --pidfile pid --listen unix:socket extract -D images
@@ -102,7 +102,7 @@ test('a script that starts the receiver first and then the sender does not hang'
 });
 
 test('what fails after the foreground has returned is in the log', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const receiver = await listens(cwd, 'to', 'extract');
 	const sender = connects(cwd, 'from', 'capture');
 	const dump = await StandInDump.connect({ work: join(cwd, 'from'), process: sender });
@@ -119,14 +119,14 @@ test('what fails after the foreground has returned is in the log', async () => {
 });
 
 test('what fails before it listens is said in the foreground', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const args = ['-W', 'to', '--daemon', '--pidfile', 'pid', '--listen', 'unix:none/socket', 'extract'];
 	assert.match(await new Streamer(args, { cwd }).ends(1), /none.*no such file or directory \(ENOENT\)/);
 	assert.equal(namesIn(join(cwd, 'to')), []);
 });
 
 test('warnings about connections that are refused go to the log file', async () => {
-	const cwd = temporaryFolder();
+	const cwd = temporaryDirectory();
 	const receiver = new Streamer(['-W', 'to', '--log-file', 'log', '--listen', 'unix:socket', 'extract'], {
 		cwd,
 	});

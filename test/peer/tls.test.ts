@@ -11,7 +11,7 @@ import type { Incoming, Outgoing } from '../../src/stream/shard.js';
 import { afterwards, mark, unwind } from '../support/cleanup.js';
 import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
 import { settled, until } from '../support/until.js';
 import { carry, failureOf, type Given, onceListening, readAll, receiver, sender, writeAll } from './drive.js';
@@ -27,18 +27,18 @@ interface Pki {
 	elsewhere: Given;
 }
 
-let folder: string;
+let directory: string;
 let made: Pki | undefined;
 const beforeAll = mark();
 test.before(() => {
-	folder = temporaryFolder();
+	directory = temporaryDirectory();
 });
 
 /** Made for the first test that wants it: it needs openssl, and only a test can be skipped. */
 function pki(): Pki {
 	if (made) return made;
 	const command = tool('openssl');
-	const openssl = (...args: string[]) => execFileSync(command, args, { cwd: folder, stdio: 'pipe' });
+	const openssl = (...args: string[]) => execFileSync(command, args, { cwd: directory, stdio: 'pipe' });
 	const authority = (name: string) =>
 		openssl(
 			...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'],
@@ -53,12 +53,12 @@ function pki(): Pki {
 			...['x509', '-req', '-in', `${name}.csr`, '-CA', `${signer}.pem`, '-CAkey', `${signer}.key`],
 			...['-CAcreateserial', '-days', '2', '-copy_extensions', 'copy', '-out', `${name}.pem`],
 		);
-		return { 'tls-cert': join(folder, `${name}.pem`), 'tls-key': join(folder, `${name}.key`) };
+		return { 'tls-cert': join(directory, `${name}.pem`), 'tls-key': join(directory, `${name}.key`) };
 	};
 	authority('ca');
 	authority('otherca');
 	made = {
-		ca: join(folder, 'ca.pem'),
+		ca: join(directory, 'ca.pem'),
 		server: certificate('server', 'ca', 'DNS:localhost,IP:127.0.0.1'),
 		client: certificate('client', 'ca', 'DNS:client.example'),
 		stranger: certificate('stranger', 'otherca', 'DNS:localhost'),
@@ -75,7 +75,7 @@ const client = () => ({ ...pki().client, 'tls-ca': pki().ca });
 const places: [what: string, address: () => Promise<string> | string][] = [
 	['an IP address', tcp],
 	['a name', async () => `tcp://localhost:${await freePort()}`],
-	['a UNIX socket', () => `unix:${join(temporaryFolder(), 'socket')}`],
+	['a UNIX socket', () => `unix:${join(temporaryDirectory(), 'socket')}`],
 ];
 for (const [what, where] of places) {
 	for (const listens of ['receiver', 'sender']) {

@@ -3,14 +3,14 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { criuOrSkip } from './scene.js';
 
 const test = suite('the demo');
 
 /** Its output; it must end well, and leave nothing in the folder for temporary files. */
 function demo(criu: string): string {
-	const TMPDIR = temporaryFolder();
+	const TMPDIR = temporaryDirectory();
 	const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'examples/demo.ts'], {
 		encoding: 'utf8',
 		env: { ...process.env, CRIU: criu, TMPDIR },

@@ -31,14 +31,14 @@ for (const release of ['sid', 'experimental'] as const) {
 	test(`with the action script, and the streamers started last, CRIU of ${release}`, async () => {
 		const scene = new Scene(criuOrSkip(release));
 		const application = await scene.start('threads', 48, 1);
-		scene.makeFolders('src', 'dst');
+		scene.makeDirectories('src', 'dst');
 		// CRIU writes no log before it has its images folder.
 		const script = `--action-script ${scene.script(`touch asked-$CRTOOLS_SCRIPT_ACTION; exec ${HOOK}`)}`;
 		const dump = scene.criuCommand('dump', 'src', '--stream', `-t ${application.pid}`, script);
-		await until('the action script', () => existsSync(join(scene.folder, 'asked-pre-stream')));
+		await until('the action script', () => existsSync(join(scene.directory, 'asked-pre-stream')));
 		const stream = scene.shell(STREAM);
 		await dump.ends();
-		assert.ok(existsSync(join(scene.folder, 'asked-post-dump')));
+		assert.ok(existsSync(join(scene.directory, 'asked-post-dump')));
 		await application.gone();
 		await scene.restore(stream, 'dst', script);
 		await stream.ends();
@@ -95,7 +95,7 @@ test('a dump that fails is a failed stream', async () => {
 	await until('the end of the dump', () => dump.code !== undefined);
 	assert.is.not(dump.code, 0);
 	await stream.ends(1);
-	assert.not.ok(existsSync(join(scene.folder, 'dst', 'streamer-serve.sock')), 'nothing is served');
+	assert.not.ok(existsSync(join(scene.directory, 'dst', 'streamer-serve.sock')), 'nothing is served');
 });
 
 test.run();

@@ -18,7 +18,7 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { afterwards } from '../support/cleanup.js';
 import { skipImpossible, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { installed, need } from '../support/tools.js';
 import { until } from '../support/until.js';
 import { criuOrSkip } from './scene.js';
@@ -59,17 +59,17 @@ let scenes = 0;
 
 /** Two hosts, the cable between them, and an application on the source. Gone when the test ends. */
 class Hosts {
-	readonly folder = temporaryFolder();
+	readonly directory = temporaryDirectory();
 	readonly source = `criu-${process.pid}-${++scenes}-a`;
 	readonly target = `criu-${process.pid}-${scenes}-b`;
-	readonly count = join(this.folder, 'count');
+	readonly count = join(this.directory, 'count');
 	/** Of the script, once it has ended. */
 	code: number | null | undefined;
 	/** Words before a command that runs on the target. */
 	onTarget: string[] = [];
 	/** The application. */
 	pid = 0;
-	readonly #log = openSync(join(this.folder, 'messages'), 'a');
+	readonly #log = openSync(join(this.directory, 'messages'), 'a');
 	/** Whose end is the end of every process on the target. */
 	#init = 0;
 
@@ -100,7 +100,7 @@ class Hosts {
 
 	/** All messages so far. */
 	get output(): string {
-		return read(join(this.folder, 'messages'));
+		return read(join(this.directory, 'messages'));
 	}
 
 	/** Words before a command that runs on the source: CRIU and the application share all but the network with the test. */
@@ -110,14 +110,14 @@ class Hosts {
 
 	/** The commands in a folder of the PATH; CRIU's can be told to wait with a dump, and to lie about a restore. */
 	#provide(criu: string): void {
-		const bin = join(this.folder, 'bin');
+		const bin = join(this.directory, 'bin');
 		mkdirSync(bin);
 		symlinkSync(path('../../dist/bin.js'), join(bin, 'criu-image-streamer'));
 		symlinkSync(path('../../scripts/criu-streamer-hook'), join(bin, 'criu-streamer-hook'));
 		const real = criu.includes('/') ? criu : installed(criu);
 		const script = `#!/bin/sh
-			while [ "$1" = dump ] && [ -e '${this.folder}/wait' ]; do sleep 0.05; done
-			if [ "$1" = restore ] && [ -e '${this.folder}/lie' ]; then '${real}' "$@"; exit 1; fi
+			while [ "$1" = dump ] && [ -e '${this.directory}/wait' ]; do sleep 0.05; done
+			if [ "$1" = restore ] && [ -e '${this.directory}/lie' ]; then '${real}' "$@"; exit 1; fi
 			exec '${real}' "$@"`;
 		writeFileSync(join(bin, 'criu'), script);
 		chmodSync(join(bin, 'criu'), 0o755);
@@ -139,8 +139,8 @@ class Hosts {
 	start(where: string[], ...command: (string | number)[]): ChildProcess {
 		const [first, ...rest] = [...where, ...command].map(String);
 		const child = spawn(first!, rest, {
-			cwd: this.folder,
-			env: { ...process.env, PATH: `${join(this.folder, 'bin')}:${process.env.PATH}` },
+			cwd: this.directory,
+			env: { ...process.env, PATH: `${join(this.directory, 'bin')}:${process.env.PATH}` },
 			stdio: ['ignore', 'ignore', this.#log],
 			detached: true,
 		});
@@ -244,12 +244,12 @@ test('a cable that is cut in the middle: the process stays', async () => {
 	const hosts = new Hosts();
 	await hosts.setUp();
 	// The target takes nothing more from before the dump begins, so that the cut comes before the end however fast all is.
-	writeFileSync(join(hosts.folder, 'wait'), '');
+	writeFileSync(join(hosts.directory, 'wait'), '');
 	hosts.migrate();
 	await hosts.says('socket-init');
 	const receiver = hosts.receiver();
 	process.kill(receiver, 'SIGSTOP');
-	spawnSync('rm', [join(hosts.folder, 'wait')]);
+	spawnSync('rm', [join(hosts.directory, 'wait')]);
 	await hosts.says('checkpoint-start');
 	await until('a part of the stream', () => {
 		const queues = [...read(`/proc/${receiver}/net/tcp`).matchAll(/ 01 [0-9A-F]{8}:([0-9A-F]{8}) /g)];
@@ -263,7 +263,7 @@ test('a cable that is cut in the middle: the process stays', async () => {
 test('a port that is taken on the target: the process stays', async () => {
 	const hosts = new Hosts();
 	await hosts.setUp();
-	const other = join(hosts.folder, 'other');
+	const other = join(hosts.directory, 'other');
 	const taker = hosts.start(hosts.onTarget, ...counter, other, PORT, 1);
 	await until('the other one', () => read(other) !== '');
 	hosts.migrate();
@@ -276,7 +276,7 @@ test('a port that is taken on the target: the process stays', async () => {
 test('a restore whose success is not heard of: the process stays, and its copy goes', async () => {
 	const hosts = new Hosts();
 	await hosts.setUp();
-	writeFileSync(join(hosts.folder, 'lie'), '');
+	writeFileSync(join(hosts.directory, 'lie'), '');
 	hosts.migrate();
 	await hosts.stays();
 });

@@ -24,7 +24,7 @@ import * as assert from 'uvu/assert';
 import { type Found, findCriu } from '../../examples/find-criu.js';
 import { afterwards } from '../support/cleanup.js';
 import { skip } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { needIn, tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 
@@ -165,7 +165,7 @@ export class Command {
 
 /** A folder with an application and streamers in it, all gone after the test. */
 export class Scene {
-	readonly folder = temporaryFolder();
+	readonly directory = temporaryDirectory();
 	private commands = 0;
 
 	constructor(readonly criu = criuOrSkip()) {}
@@ -196,10 +196,10 @@ export class Scene {
 	}
 
 	#spawn(command: string, args: string[], stderr?: 'ignore') {
-		const output = join(this.folder, 'output');
+		const output = join(this.directory, 'output');
 		const out = openSync(output, 'w');
 		const child = spawn(command, args, {
-			cwd: this.folder,
+			cwd: this.directory,
 			stdio: ['ignore', out, stderr ?? out],
 			detached: true,
 		});
@@ -220,10 +220,10 @@ export class Scene {
 	/** Runs a command of bash in the folder, where `criu-image-streamer` is ours and `criu` the real one. */
 	shell(script: string, env: Record<string, string> = {}): Command {
 		needIn(script);
-		const log = join(this.folder, `command-${this.commands++}.log`);
+		const log = join(this.directory, `command-${this.commands++}.log`);
 		const out = openSync(log, 'w');
 		const child = spawn('bash', ['-o', 'pipefail', '-c', script], {
-			cwd: this.folder,
+			cwd: this.directory,
 			stdio: ['ignore', out, out],
 			detached: true,
 			env: { ...process.env, PATH: `${tools}:${process.env.PATH}`, criu: this.criu, ...env },
@@ -234,55 +234,55 @@ export class Scene {
 	}
 
 	/** Runs CRIU on the images folder `folder`, to its end; throws with its log if it does not exit with 0. */
-	async run(action: string, folder: string, ...args: string[]): Promise<void> {
-		const command = this.criuCommand(action, folder, ...args);
+	async run(action: string, directory: string, ...args: string[]): Promise<void> {
+		const command = this.criuCommand(action, directory, ...args);
 		await until(`the end of criu ${action}`, () => command.code !== undefined);
 		if (command.code === 0) return;
-		const log = this.log(folder, action).slice(-LOG_CHARACTERS);
+		const log = this.log(directory, action).slice(-LOG_CHARACTERS);
 		const errors = log.split('\n').filter((line) => /error|warn/i.test(line));
 		process.stderr.write(`${log}\n`);
 		throw new Error(`criu ${action} failed: ${command.messages()} ${errors.join('; ')}`);
 	}
 
 	/** Starts CRIU on the images folder `folder`. */
-	criuCommand(action: string, folder: string, ...args: string[]): Command {
-		return this.shell(`exec "$criu" ${action} -D ${folder} -v4 -o '${action}.log' ${args.join(' ')}`);
+	criuCommand(action: string, directory: string, ...args: string[]): Command {
+		return this.shell(`exec "$criu" ${action} -D ${directory} -v4 -o '${action}.log' ${args.join(' ')}`);
 	}
 
 	/** What CRIU has written about it so far. */
-	log(folder: string, action: string): string {
-		const path = join(this.folder, folder, `${action}.log`);
+	log(directory: string, action: string): string {
+		const path = join(this.directory, directory, `${action}.log`);
 		return existsSync(path) ? readFileSync(path, 'utf8') : '';
 	}
 
 	/** Makes a shell script that runs in the folder; its path. */
 	script(text: string): string {
-		const path = join(this.folder, `script-${this.commands++}`);
-		writeFileSync(path, `#!/bin/sh\ncd ${this.folder} || exit\n${text}\n`, { mode: 0o755 });
+		const path = join(this.directory, `script-${this.commands++}`);
+		writeFileSync(path, `#!/bin/sh\ncd ${this.directory} || exit\n${text}\n`, { mode: 0o755 });
 		return path;
 	}
 
-	makeFolders(...names: string[]): void {
-		for (const name of names) mkdirSync(join(this.folder, name));
+	makeDirectories(...names: string[]): void {
+		for (const name of names) mkdirSync(join(this.directory, name));
 	}
 
 	/** Dumps into the capture that works in `folder`; the application is gone then. */
-	async dump(application: Application, stream: Command, folder = 'src', ...args: string[]): Promise<void> {
-		await this.socket(folder, 'capture', stream);
+	async dump(application: Application, stream: Command, directory = 'src', ...args: string[]): Promise<void> {
+		await this.socket(directory, 'capture', stream);
 		application.remember();
-		await this.run('dump', folder, '--stream', `-t ${application.pid}`, ...args);
+		await this.run('dump', directory, '--stream', `-t ${application.pid}`, ...args);
 		if (!args.includes('--leave-running')) await application.gone();
 	}
 
 	/** Restores from the streamer that replays in `folder`. */
-	async restore(stream: Command, folder = 'dst', ...args: string[]): Promise<void> {
-		await this.socket(folder, 'serve', stream);
-		await this.run('restore', folder, '--stream', '-d', ...args);
+	async restore(stream: Command, directory = 'dst', ...args: string[]): Promise<void> {
+		await this.socket(directory, 'serve', stream);
+		await this.run('restore', directory, '--stream', '-d', ...args);
 	}
 
 	/** Waits for the socket of a streamer. */
-	async socket(folder: string, side: 'capture' | 'serve', stream: Command): Promise<void> {
-		const path = join(this.folder, folder, `streamer-${side}.sock`);
+	async socket(directory: string, side: 'capture' | 'serve', stream: Command): Promise<void> {
+		const path = join(this.directory, directory, `streamer-${side}.sock`);
 		await until(path, () => {
 			if (stream.code !== undefined)
 				throw new Error(`the streamer ended without ${path}: ${stream.messages()}`);
@@ -292,7 +292,7 @@ export class Scene {
 
 	/** All image files in the folder. */
 	images(): string[] {
-		return readdirSync(this.folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+		return readdirSync(this.directory, { recursive: true, encoding: 'utf8' }).filter((name) =>
 			name.endsWith('.img'),
 		);
 	}

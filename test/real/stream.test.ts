@@ -74,7 +74,7 @@ test('through three shards', async () => {
 
 test('with the files of the application as an ext file', async () => {
 	const scene = new Scene();
-	const files = join(scene.folder, 'files');
+	const files = join(scene.directory, 'files');
 	mkdirSync(join(files, 'inner'), { recursive: true });
 	writeFileSync(join(files, 'inner', 'data'), Buffer.alloc(3_000_000, 'data of the application '));
 	const application = await scene.start('threads', SIZE, 1);
@@ -90,12 +90,12 @@ test('with the files of the application as an ext file', async () => {
 	rmSync(files, { recursive: true });
 	await until('the end of tar', () => {
 		if (stream.code) throw new Error(stream.messages());
-		return existsSync(join(scene.folder, 'restored'));
+		return existsSync(join(scene.directory, 'restored'));
 	});
 	await scene.restore(stream);
 	await stream.ends();
 	await application.verify();
-	const data = readFileSync(join(scene.folder, 'restored', 'inner', 'data'));
+	const data = readFileSync(join(scene.directory, 'restored', 'inner', 'data'));
 	assert.ok(data.equals(Buffer.alloc(3_000_000, 'data of the application ')));
 });
 
@@ -108,7 +108,7 @@ for (const [what, capture, serve] of [
 		const [path] = peer();
 		const scene = new Scene();
 		const application = await scene.start('threads', SIZE, 1);
-		scene.makeFolders('src', 'dst');
+		scene.makeDirectories('src', 'dst');
 		const stream = scene.shell(`${capture} | ${serve}`, { peer: path });
 		await scene.dump(application, stream);
 		await scene.restore(stream);

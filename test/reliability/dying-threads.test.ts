@@ -90,8 +90,8 @@ for (let i = 1; i <= TIMES; i++) {
 			await before.verify();
 			const command = scene.shell(parked);
 			await scene.dump(before, command, 'src', ...SCRIPT);
-			await scene.restore(command, 'dst', '--pidfile', join(scene.folder, 'pid'));
-			const after = scene.restored(before, Number(readFileSync(join(scene.folder, 'pid'), 'utf8')));
+			await scene.restore(command, 'dst', '--pidfile', join(scene.directory, 'pid'));
+			const after = scene.restored(before, Number(readFileSync(join(scene.directory, 'pid'), 'utf8')));
 			await after.verify();
 			await command.ends();
 			assert.is(moved(command), 'by reference');
@@ -112,7 +112,7 @@ for (let i = 1; i <= TIMES; i++) {
  */
 async function snapshot(scene: Scene, { pid }: Application): Promise<void> {
 	need('pgrep');
-	mkdirSync(join(scene.folder, 'frozen'));
+	mkdirSync(join(scene.directory, 'frozen'));
 	const all = `$(pgrep -g ${pid})`;
 	const stopped = `until ! grep -q '^State:.[RS]' $(printf '/proc/%s/status ' ${all}); do sleep 0.01; done`;
 	await scene.shell(`kill -STOP ${all}; ${stopped}; exec ${program('snapshot')} frozen ${all}`).ends();
@@ -121,11 +121,11 @@ async function snapshot(scene: Scene, { pid }: Application): Promise<void> {
 /** Compares each page of the image that `read` reads with the memory of its process when it was frozen; how many. */
 async function compare(scene: Scene, read: (name: string) => Promise<Buffer>): Promise<number> {
 	let pages = 0;
-	for (const process of readdirSync(join(scene.folder, 'frozen'))) {
+	for (const process of readdirSync(join(scene.directory, 'frozen'))) {
 		const name = `pagemap-${process}.img`;
 		const pagemap = new Pagemap(await read(name), name);
 		const image = await read(`pages-${pagemap.pagesId}.img`);
-		const frozen = readFileSync(join(scene.folder, 'frozen', process));
+		const frozen = readFileSync(join(scene.directory, 'frozen', process));
 		for (let at = 0; at < frozen.length; ) {
 			const start = Number(frozen.readBigUInt64LE(at));
 			const bytes = Number(frozen.readBigUInt64LE(at + 8)) - start;
@@ -159,7 +159,7 @@ async function isTheMemory(
 	await scene.dump(application, command, 'src', ...script);
 	await scene.socket('dst', 'serve', command);
 	assert.is(moved(command), how);
-	const restore = await StandInRestore.connect(join(scene.folder, 'dst'));
+	const restore = await StandInRestore.connect(join(scene.directory, 'dst'));
 	const pages = await compare(scene, async (name) => {
 		const content = await restore.read(name);
 		assert.ok(content, `${name} is in the image`);
@@ -203,11 +203,11 @@ for (let i = 1; i <= TIMES; i++) {
 			await scene.dump(application, command, 'src', ...SCRIPT);
 			await command.ends();
 			assert.is(moved(command), 'by reference');
-			const disk = (name: string) => join(scene.folder, 'disk', name);
+			const disk = (name: string) => join(scene.directory, 'disk', name);
 			const pages = await compare(scene, async (name) => readFileSync(disk(name)));
 			assert.ok(pages > PROCESSES * THREADS);
 			assert.equal(
-				readdirSync(join(scene.folder, 'disk')).filter((name) => name.startsWith('streamer')),
+				readdirSync(join(scene.directory, 'disk')).filter((name) => name.startsWith('streamer')),
 				[],
 			);
 			await scene.run('restore', 'disk', '-d');

@@ -28,7 +28,7 @@ export function tear(pages: Buffer): { what: string | undefined; generation: num
 }
 
 /** All memory of the images in `folder`. */
-export function pagesIn(folder: string): Buffer {
-	const names = readdirSync(folder).filter((name) => /^pages-\d+\.img$/.test(name));
-	return Buffer.concat(names.map((name) => readFileSync(join(folder, name))));
+export function pagesIn(directory: string): Buffer {
+	const names = readdirSync(directory).filter((name) => /^pages-\d+\.img$/.test(name));
+	return Buffer.concat(names.map((name) => readFileSync(join(directory, name))));
 }

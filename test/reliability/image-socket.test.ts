@@ -13,7 +13,7 @@ import { pipeOf } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { Streamer, startCapture } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('connections beyond those that are served');
@@ -104,7 +104,7 @@ test('a handed-over socket: others are turned away, for as long as the capture r
 
 for (const keep of [[], ['--keep']]) {
 	test(`as many restores as --criu-clients ${keep.join()} says, and no more`, async () => {
-		const work = temporaryFolder();
+		const work = temporaryDirectory();
 		const path = join(work, SERVE);
 		const args = ['-W', work, '--criu-clients', '2', ...keep, 'serve'];
 		const process = new Streamer(args, { stdin: pipeOf(smallStream()) });
@@ -125,10 +125,13 @@ for (const keep of [[], ['--keep']]) {
 
 test('a handed-over socket with --criu-clients 2: the third is turned away', async () => {
 	const { end, path } = listener();
-	const process = new Streamer(['-W', temporaryFolder(), '--criu-fd', '3', '--criu-clients', '2', 'serve'], {
-		stdin: pipeOf(smallStream()),
-		fds: [end],
-	});
+	const process = new Streamer(
+		['-W', temporaryDirectory(), '--criu-fd', '3', '--criu-clients', '2', 'serve'],
+		{
+			stdin: pipeOf(smallStream()),
+			fds: [end],
+		},
+	);
 	const [one, two] = [new StandInRestore(connected(path)), new StandInRestore(connected(path))];
 	for (const restore of [one, two]) assert.equal(await restore.read('inventory.img'), Buffer.alloc(0));
 	await turnedAway(path);

@@ -13,7 +13,7 @@ import { random } from '../support/random.js';
 import { namesIn, type StandInDump } from '../support/stand-in.js';
 import { HOOK, type Streamer, startCapture, startExtract, startPipeline } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const RUNS = full ? 200 : 24;
@@ -90,9 +90,9 @@ async function nextOne(work: string, side: 'capture' | 'extract'): Promise<void>
 	);
 }
 
-function isWhole(folder: string): boolean {
-	if (!existsSync(join(folder, 'inventory.img'))) return false;
-	for (const [name, bytes] of files) assert.ok(readFileSync(join(folder, name)).equals(bytes), name);
+function isWhole(directory: string): boolean {
+	if (!existsSync(join(directory, 'inventory.img'))) return false;
+	for (const [name, bytes] of files) assert.ok(readFileSync(join(directory, name)).equals(bytes), name);
 	return true;
 }
 
@@ -103,7 +103,7 @@ async function run(seed: number): Promise<void> {
 	const victims: Victim[] = moment === 'restore' ? ['extract', 'criu'] : ['capture', 'extract', 'criu'];
 	const victim = victims[Math.floor(next() * victims.length)]!;
 	const at = moment === 'end' ? TOTAL : Math.floor(next() * TOTAL);
-	const imagesDir = join(temporaryFolder(), 'images');
+	const imagesDir = join(temporaryDirectory(), 'images');
 	const { capture, extract } = startPipeline({ extract: toFolder ? { imagesDir } : {} });
 	let struck = false;
 	let criu: { close(): void } | undefined;
@@ -182,7 +182,7 @@ for (let i = 1; i <= REAL_RUNS; i++) {
 		);
 		const pid = await until(
 			'its number',
-			() => Number(readIf(join(scene.folder, `${victim}.pid`))) || undefined,
+			() => Number(readIf(join(scene.directory, `${victim}.pid`))) || undefined,
 		);
 		// Before, they wait for each other for as long as that takes.
 		await until('the dump', () => /checkpoint-start/.test(stream.messages()) || dump.code !== undefined);
@@ -194,7 +194,7 @@ for (let i = 1; i <= REAL_RUNS; i++) {
 		}
 		await until('the end of the dump', () => dump.code !== undefined, SECONDS);
 		await until('the end of the streamers', () => stream.code !== undefined, SECONDS);
-		const arrived = existsSync(join(scene.folder, 'disk', 'inventory.img'));
+		const arrived = existsSync(join(scene.directory, 'disk', 'inventory.img'));
 		// A killed CRIU leaves the application as it was at that moment, which is not for us to mend.
 		if (victim !== 'criu')
 			assert.ok(arrived || application.exists(), 'the image or the application is there');

@@ -50,7 +50,7 @@ async function survives(
 }
 
 function sockets(scene: Scene): string[] {
-	return readdirSync(join(scene.folder, 'src')).filter((name) => name.endsWith('.sock'));
+	return readdirSync(join(scene.directory, 'src')).filter((name) => name.endsWith('.sock'));
 }
 
 /** How many bytes the stream of such a dump has. */
@@ -63,7 +63,7 @@ async function sizeOfStream(): Promise<number> {
 	await scene.dump(application, command, 'src', '--leave-running');
 	await command.ends();
 	application.end();
-	size = statSync(join(scene.folder, 'image')).size;
+	size = statSync(join(scene.directory, 'image')).size;
 	return size;
 }
 
@@ -92,11 +92,11 @@ test('one of three shards dies', async () => {
 
 /** A file system of so many bytes in the folder `small`. */
 function mountSmall(scene: Scene, bytes: number): void {
-	const folder = join(scene.folder, 'small');
-	mkdirSync(folder);
-	const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder]);
+	const directory = join(scene.directory, 'small');
+	mkdirSync(directory);
+	const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', directory]);
 	if (mounted.status !== 0) skipImpossible('this machine lets nobody mount a tmpfs');
-	afterwards(() => spawnSync('umount', ['-l', folder]));
+	afterwards(() => spawnSync('umount', ['-l', directory]));
 }
 
 for (const [where, missing] of Object.entries({
@@ -115,13 +115,13 @@ for (const [where, missing] of Object.entries({
 		mountSmall(scene, (await sizeOfStream()) - missing);
 		const { command } = await survives(`${capture} | ${extract} -D small/disk`, undefined, scene);
 		assert.match(command.messages(), /no space/);
-		assert.equal(readdirSync(join(scene.folder, 'small/disk')), [], 'nothing is left half-written');
+		assert.equal(readdirSync(join(scene.directory, 'small/disk')), [], 'nothing is left half-written');
 	});
 }
 
 /** A file that commands of the scene write their process id to. */
 async function killNoted(scene: Scene, name: string): Promise<void> {
-	const path = join(scene.folder, name);
+	const path = join(scene.directory, name);
 	const pid = await until(
 		`the process in ${name}`,
 		() => existsSync(path) && Number(readFileSync(path, 'utf8')),
@@ -131,7 +131,7 @@ async function killNoted(scene: Scene, name: string): Promise<void> {
 
 /** Resolves when so many bytes have come to the file `name`. */
 async function arrived(scene: Scene, name: string, bytes: number): Promise<void> {
-	const path = join(scene.folder, name);
+	const path = join(scene.directory, name);
 	await until(`${bytes} bytes in ${name}`, () => existsSync(path) && statSync(path).size >= bytes);
 }
 
@@ -161,7 +161,7 @@ test('a filter between is killed in the middle', async () => {
 
 /** An ssh to this machine without a server that listens: sshd talks to it over its stdin. */
 function makeSsh(scene: Scene): string {
-	const path = (name: string) => join(scene.folder, name);
+	const path = (name: string) => join(scene.directory, name);
 	need('ssh', 'ssh-keygen');
 	const sshd = tool('sshd');
 	// Where it wants to be started from; it makes nothing of its own there.
@@ -192,7 +192,7 @@ function makeSsh(scene: Scene): string {
 test('ssh is killed in the middle', async () => {
 	const scene = new Scene();
 	const ssh = makeSsh(scene);
-	const stream = `${capture} | bash -c 'echo $$ >pid; exec ${ssh} "${tool('pv')} -qL 20m | tee ${scene.folder}/image >/dev/null"'`;
+	const stream = `${capture} | bash -c 'echo $$ >pid; exec ${ssh} "${tool('pv')} -qL 20m | tee ${scene.directory}/image >/dev/null"'`;
 	await survives(
 		stream,
 		async () => {

@@ -41,7 +41,7 @@ class Dump {
 	}
 
 	private get path(): string {
-		return join(this.scene.folder, 'dump.log');
+		return join(this.scene.directory, 'dump.log');
 	}
 
 	get log(): string {
@@ -62,7 +62,7 @@ async function slowCapture(scene: Scene): Promise<{ stream: Command; work: strin
 	const reader = 'until [ -e go ]; do sleep 0.02; done; cat >image';
 	const stream = scene.shell(`criu-image-streamer capture -W src | { ${reader}; }`);
 	await scene.socket('src', 'capture', stream);
-	return { stream, work: join(scene.folder, 'src') };
+	return { stream, work: join(scene.directory, 'src') };
 }
 
 /** Lets the reader of `scene` read, and checks that the image is that of `dump`, which succeeds. */
@@ -72,7 +72,7 @@ async function completes(scene: Scene, stream: Command, dump: Dump, command: Com
 	await stream.ends();
 	await dump.application.gone();
 	await scene.shell('criu-image-streamer extract -D disk <image').ends();
-	assert.is(existsSync(join(scene.folder, 'disk', `core-${dump.application.pid}.img`)), true);
+	assert.is(existsSync(join(scene.directory, 'disk', `core-${dump.application.pid}.img`)), true);
 }
 
 for (const firstScript of [true, false])
@@ -100,7 +100,7 @@ test('a CRIU that dies between pre-stream and its connection gives its place to 
 		`exec 9<${work}; export CRTOOLS_SCRIPT_ACTION=pre-stream CRTOOLS_IMAGE_DIR=/proc/$$/fd/9; ` +
 			`${HOOK} && touch claimed; until [ -e leave ]; do sleep 0.02; done`,
 	);
-	await until('the claim', () => existsSync(join(one.scene.folder, 'claimed')));
+	await until('the claim', () => existsSync(join(one.scene.directory, 'claimed')));
 	const refused = one.start(work, true);
 	await one.refused(refused);
 	assert.match(refused.messages(), `this capture waits for the dump of process ${claims.process.pid}`);
@@ -112,7 +112,7 @@ test('a CRIU that dies between pre-stream and its connection gives its place to 
 test('a second restore is refused, with the script or without it', async () => {
 	const one = await Dump.of(8);
 	const { scene, application } = one;
-	scene.makeFolders('dst');
+	scene.makeDirectories('dst');
 	const capture = scene.shell('criu-image-streamer capture -W src >image');
 	await scene.dump(application, capture);
 	await capture.ends();
@@ -124,7 +124,7 @@ test('a second restore is refused, with the script or without it', async () => {
 			'touch connected; until [ -e go ]; do sleep 0.02; done',
 	);
 	const first = scene.criuCommand('restore', 'dst', '--stream', '-d', '--action-script', held);
-	await until('the first restore', () => existsSync(join(scene.folder, 'connected')));
+	await until('the first restore', () => existsSync(join(scene.directory, 'connected')));
 	for (const script of [true, false]) {
 		const second = scene.criuCommand(
 			'restore',
@@ -153,8 +153,8 @@ for (let seed = 1; seed <= RUNS; seed++) {
 		const scripts = [next() < 0.5, next() < 0.5];
 		// Only CRIUs with the script wait for the streamer.
 		const streamerFirst = !scripts.every(Boolean) || next() < 0.5;
-		scene.makeFolders('src');
-		const work = join(scene.folder, 'src');
+		scene.makeDirectories('src');
+		const work = join(scene.directory, 'src');
 		const reader = `{ sleep ${next().toFixed(2)}; cat >image; }`;
 		const line = `{ echo $BASHPID >pid; exec criu-image-streamer capture -W src; } | ${reader}`;
 		const streamer = () => scene.shell(line);
@@ -162,7 +162,7 @@ for (let seed = 1; seed <= RUNS; seed++) {
 		if (stream) await scene.socket('src', 'capture', stream);
 		const gaps = [next() * 30, next() * 400, 0];
 		// As on a machine that has no time for it: what is connected meanwhile is not looked at.
-		const stands = streamerFirst && next() < 0.5 ? Number(readFileSync(join(scene.folder, 'pid'))) : 0;
+		const stands = streamerFirst && next() < 0.5 ? Number(readFileSync(join(scene.directory, 'pid'))) : 0;
 		if (stands) process.kill(stands, 'SIGSTOP');
 		const commands: Command[] = [];
 		for (const [i, dump] of dumps.entries()) {
@@ -178,7 +178,7 @@ for (let seed = 1; seed <= RUNS; seed++) {
 		await stream.ends();
 		await scene.shell('criu-image-streamer extract -D disk <image').ends();
 		const inImage = dumps.map(({ application }) =>
-			existsSync(join(scene.folder, 'disk', `core-${application.pid}.img`)),
+			existsSync(join(scene.directory, 'disk', `core-${application.pid}.img`)),
 		);
 		const what = commands
 			.map((command, i) => `${scripts[i]}, ${command.code}, ${command.messages()}`)

@@ -29,7 +29,7 @@ async function throughTo(stream: string, script: string[]): Promise<void> {
 	await scene.dump(application, command, 'src', '--leave-running', ...script);
 	await generation(application);
 	await command.ends();
-	const { what, generation: seen } = tear(pagesIn(join(scene.folder, 'disk')));
+	const { what, generation: seen } = tear(pagesIn(join(scene.directory, 'disk')));
 	assert.is(what, undefined);
 	assert.ok((await generation(application)) > seen, 'it ran on');
 }
@@ -44,7 +44,7 @@ async function held(stream: string, script: string[]): Promise<string | undefine
 	const before = await generation(application);
 	let now = before;
 	while (now < before + 5) now = await generation(application);
-	const restore = await StandInRestore.connect(join(scene.folder, 'dst'));
+	const restore = await StandInRestore.connect(join(scene.directory, 'dst'));
 	const pages = (await restore.read('pages-1.img'))!;
 	restore.close();
 	await command.ends();
@@ -105,7 +105,7 @@ if (full) {
 				const command = scene.shell(`${capture} | pv -qCL 20m | ${extract} -D disk`);
 				await scene.dump(application, command, 'src', '--leave-running');
 				await command.ends();
-				assert.is(tear(pagesIn(join(scene.folder, 'disk'))).what, undefined);
+				assert.is(tear(pagesIn(join(scene.directory, 'disk'))).what, undefined);
 			},
 			LONG,
 		);

@@ -11,7 +11,7 @@ import { afterwards } from '../support/cleanup.js';
 import { data, file, streamOf } from '../support/markers.js';
 import { ours, Streamer } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('turns of the event loop');
@@ -45,7 +45,7 @@ function opened(path: string, flags: string): number {
 
 /** A file of `bytes` zeros after `start`, which takes up no room. */
 function sparse(start: Uint8Array, bytes: number): string {
-	const path = join(temporaryFolder(), 'sparse');
+	const path = join(temporaryDirectory(), 'sparse');
 	const fd = openSync(path, 'w');
 	writeSync(fd, start);
 	ftruncateSync(fd, start.length + bytes);
@@ -58,7 +58,7 @@ const shard = (fd: number) => ({ fd, name: `shard fd ${fd}`, stallMillis: 0 });
 test('a file into a shard that is a file', async () => {
 	const controller = new AbortController();
 	const source = { name: 'ext', fd: opened(sparse(Buffer.alloc(0), WRITTEN), 'r'), by: 'copy' as const };
-	const balance = new ShardBalancer([shard(opened(join(temporaryFolder(), 'shard'), 'w'))], controller);
+	const balance = new ShardBalancer([shard(opened(join(temporaryDirectory(), 'shard'), 'w'))], controller);
 	const image = new ImageWriter(balance);
 	assert.ok((await turnsDuring(() => sendFile(source, image, controller.signal))) > 1);
 });
@@ -94,7 +94,7 @@ test('SIGTERM ends an extract that reads a large file', async () => {
 	const ext = opened('/dev/null', 'w');
 	const at = () => Number(/pos:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${input}`, 'utf8'))![1]);
 	const given = (end: number) => ({ fd: end, forChild: () => end, close() {} }) as never;
-	const args = ['--work-dir', temporaryFolder(), '--ext-file-fds', 'ext:3', 'extract'];
+	const args = ['--work-dir', temporaryDirectory(), '--ext-file-fds', 'ext:3', 'extract'];
 	const extract = new Streamer(args, { program: ours, stdin: given(input), fds: [given(ext)] });
 	await until('the extract to read', () => at() > 1 << 20);
 	extract.kill('SIGTERM');

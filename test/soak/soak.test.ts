@@ -12,7 +12,7 @@ import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { pipe } from '../support/pipe.js';
 import { StandInDump, StandInRestore } from '../support/stand-in.js';
 import { full, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('soak');
 const ROUNDS = full ? 500 : 100;
@@ -29,7 +29,7 @@ const files = new Map(
 
 /** A capture into a store, and its replay; with `breakOff`, the dump is cut off and the store never served. */
 async function round(references: boolean, shards: number, breakOff: boolean): Promise<void> {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	const dumpSocket = ListeningSocket.at(join(work, 'streamer-capture.sock'), 1);
 	const serveSocket = ListeningSocket.at(join(work, 'streamer-serve.sock'), 1);
 	const pipes = Array.from({ length: shards }, pipe);

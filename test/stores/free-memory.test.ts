@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { FreeMemory } from '../../src/stores/free-memory.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const MB = 1 << 20;
 const UNLIMITED_V1 = '9223372036854771712';
@@ -17,7 +17,7 @@ const HYBRID_MOUNT = '41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 
 
 /** Bytes that are free where these files are, by path. */
 function freeIn(files: Record<string, string>): number {
-	const root = temporaryFolder();
+	const root = temporaryDirectory();
 	const all = { '/proc/meminfo': `MemTotal: 99 kB\nMemAvailable:   ${MACHINE / 1024} kB\n`, ...files };
 	for (const [path, text] of Object.entries(all)) {
 		mkdirSync(dirname(join(root, path)), { recursive: true });
@@ -52,7 +52,7 @@ test('without control groups: what the machine has', () => {
 });
 
 test('nothing can be read: no limit is known', () => {
-	assert.is(new FreeMemory(join(temporaryFolder(), 'absent')).bytes(), Number.POSITIVE_INFINITY);
+	assert.is(new FreeMemory(join(temporaryDirectory(), 'absent')).bytes(), Number.POSITIVE_INFINITY);
 });
 
 test('version 2: the limit less the usage', () => {

@@ -12,7 +12,7 @@ import type { FileWriter, Store } from '../../src/stream/store.js';
 import { afterwards } from '../support/cleanup.js';
 import { pipe, type ReadEnd } from '../support/pipe.js';
 import { StandInRestore } from '../support/stand-in.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 /** A store, and a way to what it took. */
 export interface Filled {
@@ -46,7 +46,7 @@ export function held(choice: Choice = {}, clients = 1): Held {
 		criu: [],
 		served: Promise.resolve(),
 		async complete() {
-			const work = temporaryFolder();
+			const work = temporaryDirectory();
 			const criu = ListeningSocket.at(join(work, 'streamer-serve.sock'), clients);
 			afterwards(() => criu.close());
 			result.served = serve({ criu, image: store.image });
@@ -63,8 +63,8 @@ export function held(choice: Choice = {}, clients = 1): Held {
 }
 
 /** Files in a folder, on a file system that has unnamed files. */
-export function folder(): Filled {
-	const path = temporaryFolder();
+export function directory(): Filled {
+	const path = temporaryDirectory();
 	const store = new DirectoryStore(path, false);
 	afterwards(() => store.close());
 	return {
@@ -96,11 +96,12 @@ export function ext(): Filled {
 export const kinds: Record<string, () => Filled> = {
 	'buffers and pipes': () => held(),
 	'buffers and memory files': () => held({ keep: true }),
-	'a spool alone': () => held({ memoryLimit: 0, spool: temporaryFolder() }),
-	'a spool alone, kept': () => held({ keep: true, memoryLimit: 0, spool: temporaryFolder() }),
-	'pipes, then a spool': () => held({ memoryLimit: 1_500_000, spool: temporaryFolder() }),
-	'memory files, then a spool': () => held({ keep: true, memoryLimit: 1_500_000, spool: temporaryFolder() }),
-	'a folder': folder,
+	'a spool alone': () => held({ memoryLimit: 0, spool: temporaryDirectory() }),
+	'a spool alone, kept': () => held({ keep: true, memoryLimit: 0, spool: temporaryDirectory() }),
+	'pipes, then a spool': () => held({ memoryLimit: 1_500_000, spool: temporaryDirectory() }),
+	'memory files, then a spool': () =>
+		held({ keep: true, memoryLimit: 1_500_000, spool: temporaryDirectory() }),
+	'a folder': directory,
 	'a pipe of the user’s': ext,
 };
 

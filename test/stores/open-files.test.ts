@@ -7,7 +7,7 @@ import { data, file, fileEnd, imageEnd, type Part, streamOf } from '../support/m
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { ours, type Program, startCapture, startExtract } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('a limit on open files');
 
@@ -25,18 +25,18 @@ const limited = (files: number): Program => [
 ];
 
 test('an extract to disk', async () => {
-	const folder = join(temporaryFolder(), 'images');
+	const directory = join(temporaryDirectory(), 'images');
 	const program = limited(LIMIT);
-	const { process, shards } = startExtract({ program, imagesDir: folder, command: 'extract' });
+	const { process, shards } = startExtract({ program, imagesDir: directory, command: 'extract' });
 	const names = Array.from({ length: FILES }, (_, i) => `file-${i}.img`);
 	// One after the other: what is open at a time needs its descriptors.
 	const parts = names.map((name, i) => [file(name), data(content(i, BYTES)), fileEnd()]);
 	await shards[0]!.end(streamOf(...parts.flat(), imageEnd()));
 	await process.ends();
-	assert.equal(namesIn(folder), names.sort());
+	assert.equal(namesIn(directory), names.sort());
 	for (const name of names) {
 		const i = Number(/\d+/.exec(name)![0]);
-		assert.ok(readFileSync(join(folder, name)).equals(content(i, BYTES)), name);
+		assert.ok(readFileSync(join(directory, name)).equals(content(i, BYTES)), name);
 	}
 });
 
@@ -59,8 +59,8 @@ const name = (i: number) => `file-${i}.img`;
 const ways: [what: string, args: () => string[]][] = [
 	['', () => []],
 	[', kept', () => ['--keep']],
-	[', most of it in a spool', () => ['--memory-limit', '5M', '--spool', temporaryFolder()]],
-	[', kept in a spool', () => ['--keep', '--memory-limit', '0', '--spool', temporaryFolder()]],
+	[', most of it in a spool', () => ['--memory-limit', '5M', '--spool', temporaryDirectory()]],
+	[', kept in a spool', () => ['--keep', '--memory-limit', '0', '--spool', temporaryDirectory()]],
 ];
 for (const [what, args] of ways) {
 	for (const [limit, together] of [
@@ -70,7 +70,7 @@ for (const [what, args] of ways) {
 	] as const) {
 		const how = together > 1 ? `, ${together} files at a time` : '';
 		test(`a replay under ulimit -n ${limit}${how}${what}`, async () => {
-			const work = temporaryFolder();
+			const work = temporaryDirectory();
 			const { process, shards } = startExtract({ program: limited(limit), work, args: args() });
 			await shards[0]!.end(imageOf(together));
 			const restore = await StandInRestore.connect({ work, process });
@@ -83,12 +83,16 @@ for (const [what, args] of ways) {
 }
 
 test('an extract to disk of more files at once than may be open: an error that names the limit', async () => {
-	const folder = join(temporaryFolder(), 'images');
-	const { process, shards } = startExtract({ program: limited(128), imagesDir: folder, command: 'extract' });
+	const directory = join(temporaryDirectory(), 'images');
+	const { process, shards } = startExtract({
+		program: limited(128),
+		imagesDir: directory,
+		command: 'extract',
+	});
 	const begun = Array.from({ length: 200 }, (_, i) => [file(name(i)), data(content(i, BYTES))]);
 	await shards[0]!.end(streamOf(...begun.flat())).catch(() => {});
 	assert.match(await process.ends(1), /EMFILE.*may have 128 files open: .*ulimit -n/);
-	assert.equal(namesIn(folder), []);
+	assert.equal(namesIn(directory), []);
 });
 
 /** Without room for what Node itself needs there is nothing to test. */

@@ -2,8 +2,8 @@
 import * as assert from 'uvu/assert';
 import { content } from '../support/content.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
-import { type Filled, folder, give, held, type Manner } from './kinds.js';
+import { temporaryDirectory } from '../support/temporary.js';
+import { directory, type Filled, give, held, type Manner } from './kinds.js';
 
 const MB = 1 << 20;
 /** Around the bounds of pages, blocks and parked pipes, at the beginning and at the end. */
@@ -12,8 +12,8 @@ const size = 3 * MB;
 const kinds: Record<string, () => Filled> = {
 	'parked in pipes': () => held(),
 	'in memory files': () => held({ keep: true }),
-	'in a spool': () => held({ memoryLimit: MB, spool: temporaryFolder() }),
-	'in a directory': folder,
+	'in a spool': () => held({ memoryLimit: MB, spool: temporaryDirectory() }),
+	'in a directory': directory,
 };
 const manners: Record<string, Manner> = {
 	'by reference': [['move', MB]],

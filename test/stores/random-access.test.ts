@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert';
 import { content } from '../support/content.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { give, type Held, held, type Manner } from './kinds.js';
 
 const MB = 1 << 20;
@@ -13,8 +13,8 @@ const turns: Manner = [
 ];
 const kinds: Record<string, () => Held> = {
 	'memory files': () => held({ keep: true }),
-	'a spool': () => held({ keep: true, memoryLimit: 0, spool: temporaryFolder() }),
-	'memory files, then a spool': () => held({ keep: true, memoryLimit: MB, spool: temporaryFolder() }),
+	'a spool': () => held({ keep: true, memoryLimit: 0, spool: temporaryDirectory() }),
+	'memory files, then a spool': () => held({ keep: true, memoryLimit: MB, spool: temporaryDirectory() }),
 };
 
 for (const [kind, make] of Object.entries(kinds)) {

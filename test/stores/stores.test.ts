@@ -5,7 +5,7 @@ import type { StreamError } from '../../src/runtime/stream-error.js';
 import { content } from '../support/content.js';
 import { openDescriptors } from '../support/descriptors.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import { give, held, kinds, type Manner } from './kinds.js';
 
@@ -95,7 +95,7 @@ for (const keep of [false, true]) {
 	for (const spool of [false, true]) {
 		const where = `${keep ? ', kept' : ''}${spool ? ', on a disk' : ''}`;
 		const make = (clients = 1) =>
-			held({ keep, ...(spool && { memoryLimit: 0, spool: temporaryFolder() }) }, clients);
+			held({ keep, ...(spool && { memoryLimit: 0, spool: temporaryDirectory() }) }, clients);
 
 		test(`close it early, or unread${where}`, async () => {
 			const before = openDescriptors();
@@ -159,7 +159,7 @@ for (const keep of [false, true]) {
 }
 
 test('space that was read is freed in the file system', async () => {
-	const spool = temporaryFolder();
+	const spool = temporaryDirectory();
 	const filled = held({ memoryLimit: 0, spool });
 	const parts = 6;
 	const writer = filled.store.create('large');
@@ -182,8 +182,8 @@ test('space that was read is freed in the file system', async () => {
 const sizesInOne = [100_000, 70_000, 2 << 20, 100_001, 300_000];
 
 for (const [where, choice] of [
-	['in a spool', () => ({ memoryLimit: 0, spool: temporaryFolder() })],
-	['in a spool, kept', () => ({ keep: true, memoryLimit: 0, spool: temporaryFolder() })],
+	['in a spool', () => ({ memoryLimit: 0, spool: temporaryDirectory() })],
+	['in a spool, kept', () => ({ keep: true, memoryLimit: 0, spool: temporaryDirectory() })],
 	['in memory', () => ({ keep: true })],
 ] as const) {
 	test(`what waits in CRIU’s pipe stays right while others come and go, ${where}`, async () => {
@@ -201,7 +201,7 @@ for (const [where, choice] of [
 }
 
 test('small parts of one spool are freed, too', async () => {
-	const spool = temporaryFolder();
+	const spool = temporaryDirectory();
 	const filled = held({ memoryLimit: 0, spool });
 	const files = 40;
 	const body = LARGE.subarray(0, 200_000);
@@ -241,7 +241,7 @@ limits('what turns out to be a large file counts once', async () => {
 });
 
 limits('past the limit the spool takes over, which is said once', async () => {
-	const spool = temporaryFolder();
+	const spool = temporaryDirectory();
 	const filled = held({ memoryLimit: 2 << 20, spool });
 	for (const name of ['1', '2', '3']) await give(filled.store.create(name), LARGE, byReference);
 	assert.is(filled.said.filter((line) => line.includes(spool)).length, 1, filled.said.join('\n'));
@@ -266,11 +266,11 @@ limits('a spool that is no folder is named', async () => {
 limits.run();
 
 /** Of the unnamed files in `folder` that this process has open. */
-function blocksOfUnnamed(folder: string): number {
+function blocksOfUnnamed(directory: string): number {
 	let blocks = 0;
 	for (const fd of readdirSync('/proc/self/fd')) {
 		try {
-			if (readlinkSync(`/proc/self/fd/${fd}`).startsWith(`${folder}/`))
+			if (readlinkSync(`/proc/self/fd/${fd}`).startsWith(`${directory}/`))
 				blocks += statSync(`/proc/self/fd/${fd}`).blocks;
 		} catch {
 			// The descriptor of the listing itself.

@@ -12,7 +12,7 @@ import { data, file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
 import { pipe } from '../support/pipe.js';
 import { contentOf } from '../support/stored.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
 const test = suite('what comes after its marker');
@@ -52,12 +52,12 @@ for (const bytes of sizes) {
 	});
 
 	test(`${bytes} bytes, into a folder`, async () => {
-		const folder = temporaryFolder();
-		const store = new DirectoryStore(folder, false);
+		const directory = temporaryDirectory();
+		const store = new DirectoryStore(directory, false);
 		try {
 			const expected = await loadLate(bytes, store);
 			await store.finish();
-			assert.ok(readFileSync(join(folder, 'late.img')).equals(expected));
+			assert.ok(readFileSync(join(directory, 'late.img')).equals(expected));
 		} finally {
 			store.close();
 		}
@@ -65,10 +65,10 @@ for (const bytes of sizes) {
 }
 
 test('names as long as a file system takes, over what is there', async () => {
-	const folder = temporaryFolder();
+	const directory = temporaryDirectory();
 	const names = ['x'.repeat(255), `${'x'.repeat(254)}y`, 'é'.repeat(127)];
 	for (const round of [1, 2]) {
-		const store = new DirectoryStore(folder, true);
+		const store = new DirectoryStore(directory, true);
 		try {
 			for (const name of names) {
 				const writer = store.create(name);
@@ -80,8 +80,8 @@ test('names as long as a file system takes, over what is there', async () => {
 		} finally {
 			store.close();
 		}
-		assert.equal(readdirSync(folder).sort(), [...names].sort());
-		for (const name of names) assert.ok(readFileSync(join(folder, name)).equals(content(round, 100)));
+		assert.equal(readdirSync(directory).sort(), [...names].sort());
+		for (const name of names) assert.ok(readFileSync(join(directory, name)).equals(content(round, 100)));
 	}
 });
 

@@ -6,7 +6,7 @@ import { content } from './content.js';
 import { namesIn, StandInDump, StandInRestore, type Where } from './stand-in.js';
 import { type Program, startPipeline } from './streamer.js';
 import { suite } from './suite.js';
-import { temporaryFolder } from './temporary.js';
+import { temporaryDirectory } from './temporary.js';
 
 /** Sizes around what matters: nothing, less and more than a page, a pipe of 64 KiB, one of 1 MiB. */
 const sizes = [
@@ -50,10 +50,10 @@ async function restoreAll(from: Where): Promise<void> {
 	restore.close();
 }
 
-function checkFolder(folder: string): void {
-	assert.equal(namesIn(folder), [...files.keys(), 'inventory.img'].sort());
+function checkDirectory(directory: string): void {
+	assert.equal(namesIn(directory), [...files.keys(), 'inventory.img'].sort());
 	for (const [name, bytes] of files) {
-		assert.ok(readFileSync(join(folder, name)).equals(bytes), `${name} is not what was dumped`);
+		assert.ok(readFileSync(join(directory, name)).equals(bytes), `${name} is not what was dumped`);
 	}
 }
 
@@ -76,12 +76,12 @@ export function roundTrips(name: string, writer: () => Program, reader: () => Pr
 			await extract.process.ends();
 		});
 		test(`${what}, to disk`, async () => {
-			const folder = join(temporaryFolder(), 'images');
-			const { capture, extract } = setUp(folder);
+			const directory = join(temporaryDirectory(), 'images');
+			const { capture, extract } = setUp(directory);
 			await dumpAll(capture);
 			await capture.process.ends();
 			await extract.process.ends();
-			checkFolder(folder);
+			checkDirectory(directory);
 		});
 	}
 	test.run();

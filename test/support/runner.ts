@@ -41,9 +41,9 @@ function killGroup(pid: number): void {
 
 /** Runs `file` with a limit of `seconds`. */
 export async function runFile(file: string, seconds: number): Promise<FileResult> {
-	const folder = mkdtempSync(join(tmpdir(), 'criu-streamer-run-'));
-	const totalsPath = join(folder, 'totals.json');
-	const logPath = join(folder, 'log');
+	const directory = mkdtempSync(join(tmpdir(), 'criu-streamer-run-'));
+	const totalsPath = join(directory, 'totals.json');
+	const logPath = join(directory, 'log');
 	const started = Date.now();
 	const passed = () => Math.round((Date.now() - started) / 1000);
 	const news = setInterval(
@@ -68,7 +68,7 @@ export async function runFile(file: string, seconds: number): Promise<FileResult
 		return result;
 	} finally {
 		clearInterval(news);
-		rmSync(folder, { recursive: true, force: true });
+		rmSync(directory, { recursive: true, force: true });
 	}
 }
 

@@ -4,11 +4,11 @@ import { throwIfError } from '../../src/libc/errno.js';
 import { poller } from '../../src/libc/poller.js';
 import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
 import { afterwards } from './cleanup.js';
-import { temporaryFolder } from './temporary.js';
+import { temporaryDirectory } from './temporary.js';
 
 /** Makes pairs, non-blocking, both ends of which the caller owns. */
 export function socketPairs(): () => { near: number; far: number } {
-	const path = join(temporaryFolder(), 'pair.sock');
+	const path = join(temporaryDirectory(), 'pair.sock');
 	const listener = listenUnix(path, 'connection');
 	afterwards(() => poller.close(listener));
 	return () => {

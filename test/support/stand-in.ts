@@ -151,6 +151,6 @@ export class StandInRestore extends Connection {
 }
 
 /** Folders that hold nothing but what the test put there show that nothing else was made. */
-export function namesIn(folder: string): string[] {
-	return readdirSync(folder).sort();
+export function namesIn(directory: string): string[] {
+	return readdirSync(directory).sort();
 }

@@ -6,7 +6,7 @@ import split2 from 'split2';
 import { afterwards } from './cleanup.js';
 import { type End, pipe, type ReadEnd, type WriteEnd } from './pipe.js';
 import { skipImpossible } from './suite.js';
-import { temporaryFolder } from './temporary.js';
+import { temporaryDirectory } from './temporary.js';
 import { until } from './until.js';
 
 /** How the command is called. */
@@ -114,13 +114,13 @@ function descriptors(shards: readonly End[] | undefined, ext: Record<string, End
 }
 
 /** The original knows only --images-dir, and options before the command only. */
-function folderOptions(work: string, program?: Program): string[] {
+function directoryOptions(work: string, program?: Program): string[] {
 	return program && program !== ours ? ['--images-dir', work] : ['--work-dir', work];
 }
 
 /** A capture; `shards` are for the test to read. */
 export function startCapture(options: SideOptions = {}) {
-	const work = options.work ?? temporaryFolder();
+	const work = options.work ?? temporaryDirectory();
 	const pipes = Array.from({ length: options.shards ?? 1 }, pipe);
 	return {
 		...startCaptureInto(
@@ -135,7 +135,7 @@ export function startCapture(options: SideOptions = {}) {
 function startCaptureInto(ends: WriteEnd[], options: SideOptions & { work: string }) {
 	const { work, shards, ext, args = [], fds = [], ...rest } = options;
 	const given = descriptors(shards === undefined ? undefined : ends, ext);
-	const process = new Streamer([...folderOptions(work, rest.program), ...given.args, ...args, 'capture'], {
+	const process = new Streamer([...directoryOptions(work, rest.program), ...given.args, ...args, 'capture'], {
 		...rest,
 		stdout: shards === undefined ? ends[0] : undefined,
 		fds: [...given.fds, ...fds],
@@ -161,12 +161,12 @@ export function startExtractFrom(
 	options: SideOptions & { imagesDir?: string; command?: string } = {},
 ) {
 	const { shards, ext, args = [], fds = [], imagesDir, command, ...rest } = options;
-	const work = options.work ?? temporaryFolder();
+	const work = options.work ?? temporaryDirectory();
 	const given = descriptors(shards === undefined ? undefined : ends, ext);
-	const folder = imagesDir ? ['--images-dir', imagesDir] : folderOptions(work, rest.program);
+	const directory = imagesDir ? ['--images-dir', imagesDir] : directoryOptions(work, rest.program);
 	const isPeer = rest.program !== undefined && rest.program !== ours;
 	const what = command ?? (isPeer && !imagesDir ? 'serve' : 'extract');
-	const process = new Streamer([...folder, ...given.args, ...args, what], {
+	const process = new Streamer([...directory, ...given.args, ...args, what], {
 		...rest,
 		stdin: shards === undefined ? ends[0] : undefined,
 		fds: [...given.fds, ...fds],
@@ -184,7 +184,7 @@ export function startPipeline(
 ) {
 	const shards = options.shards === undefined ? {} : { shards: options.shards };
 	const pipes = Array.from({ length: options.shards ?? 1 }, pipe);
-	const work = options.capture?.work ?? temporaryFolder();
+	const work = options.capture?.work ?? temporaryDirectory();
 	const capture = startCaptureInto(
 		pipes.map(({ writeEnd }) => writeEnd),
 		{ ...options.capture, ...shards, work },

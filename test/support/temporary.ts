@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { afterwards } from './cleanup.js';
 
 /** A new empty folder, removed with all that is in it when the test ends. */
-export function temporaryFolder(): string {
-	const folder = mkdtempSync(join(tmpdir(), 'criu-streamer-test-'));
-	afterwards(() => rmSync(folder, { recursive: true, force: true }));
-	return folder;
+export function temporaryDirectory(): string {
+	const directory = mkdtempSync(join(tmpdir(), 'criu-streamer-test-'));
+	afterwards(() => rmSync(directory, { recursive: true, force: true }));
+	return directory;
 }

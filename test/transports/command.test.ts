@@ -13,7 +13,7 @@ import { End } from '../support/pipe.js';
 import { namesIn, StandInDump, StandInRestore } from '../support/stand-in.js';
 import { Streamer } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 
@@ -31,12 +31,12 @@ interface Side {
 }
 
 function capture(args: Args): Side {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	return { work, process: new Streamer(['--work-dir', work, ...args, 'capture']) };
 }
 
 function extract(args: Args): Side {
-	const work = temporaryFolder();
+	const work = temporaryDirectory();
 	return { work, process: new Streamer(['--work-dir', work, ...args, 'extract']) };
 }
 
@@ -59,12 +59,12 @@ async function carries(from: Side, to: Side): Promise<void> {
 	await Promise.all([from.process.ends(), to.process.ends()]);
 }
 
-const unixAddress = () => `unix:${join(temporaryFolder(), 'socket')}`;
+const unixAddress = () => `unix:${join(temporaryDirectory(), 'socket')}`;
 const tcpAddress = async () => `tcp://127.0.0.1:${await freePort()}`;
 
 /** A certificate for this host that is its own authority. */
 function selfSigned(): string[] {
-	const folder = temporaryFolder();
+	const directory = temporaryDirectory();
 	execFileSync(
 		tool('openssl'),
 		[
@@ -72,14 +72,14 @@ function selfSigned(): string[] {
 			...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],
 			...['-keyout', 'key.pem', '-out', 'cert.pem'],
 		],
-		{ cwd: folder, stdio: 'pipe' },
+		{ cwd: directory, stdio: 'pipe' },
 	);
-	const cert = join(folder, 'cert.pem');
-	return ['--tls-cert', cert, '--tls-key', join(folder, 'key.pem'), '--tls-ca', cert];
+	const cert = join(directory, 'cert.pem');
+	return ['--tls-cert', cert, '--tls-key', join(directory, 'key.pem'), '--tls-ca', cert];
 }
 
 function token(text = 'a secret\n'): string[] {
-	const path = join(temporaryFolder(), 'token');
+	const path = join(temporaryDirectory(), 'token');
 	writeFileSync(path, text, { mode: 0o600 });
 	return ['--token-file', path];
 }
@@ -131,7 +131,7 @@ for (const [what, where, options] of ways) {
 
 working('to disk: the capture ends when the files are there', async () => {
 	const address = unixAddress();
-	const images = join(temporaryFolder(), 'images');
+	const images = join(temporaryDirectory(), 'images');
 	const to = new Streamer(['--listen', address, '--images-dir', images, 'extract']);
 	const from = capture(['--connect', address]);
 	await dumpInto(from);
@@ -167,21 +167,21 @@ working('vsock, where the kernel has it to itself', async () => {
 });
 
 working('a socket as --shard-fds, both ways', async () => {
-	const path = join(temporaryFolder(), 'socket');
+	const path = join(temporaryDirectory(), 'socket');
 	const listening = new End(listenUnix(path, 'table'));
 	const client = new End(connectUnix(path));
 	const server = new End(acceptUnix(listening.fd));
-	const workFrom = temporaryFolder();
+	const workFrom = temporaryDirectory();
 	const from = new Streamer(['--work-dir', workFrom, '--shard-fds', '3', 'capture'], { fds: [client] });
-	const workTo = temporaryFolder();
+	const workTo = temporaryDirectory();
 	const to = new Streamer(['--work-dir', workTo, '--shard-fds', '3', 'extract'], { fds: [server] });
 	await carries({ work: workFrom, process: from }, { work: workTo, process: to });
 });
 
 working('files as --shard-fds, also one opened to append', async () => {
-	const folder = temporaryFolder();
-	const paths = ['one', 'two'].map((name) => join(folder, name));
-	const work = temporaryFolder();
+	const directory = temporaryDirectory();
+	const paths = ['one', 'two'].map((name) => join(directory, name));
+	const work = temporaryDirectory();
 	const from = new Streamer(['--work-dir', work, '--shard-fds', '3,4', 'capture'], {
 		fds: [new End(openSync(paths[0]!, 'w')), new End(openSync(paths[1]!, 'a'))],
 	});
@@ -268,7 +268,7 @@ for (const [what, options] of secure) {
 	failing(`${what}: what the receiver could not do is the capture’s error`, async () => {
 		const address = await tcpAddress();
 		const more = options();
-		const images = temporaryFolder();
+		const images = temporaryDirectory();
 		writeFileSync(join(images, 'pages-1.img'), 'precious');
 		const to = new Streamer(['--listen', address, ...more, '--images-dir', images, 'extract']);
 		const from = capture(['--connect', address, ...more]);

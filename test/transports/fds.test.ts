@@ -8,7 +8,7 @@ import { AF_UNIX, F_GETFL, F_SETFL, O_CLOEXEC, O_NONBLOCK } from '../../src/libc
 import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { temporaryDirectory } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
 
 const test = suite('shards that are descriptors');
@@ -42,7 +42,7 @@ function pipe(): { readEnd: number; writeEnd: number } {
 }
 
 function connectedPair(): [number, number] {
-	const path = join(temporaryFolder(), 'socket');
+	const path = join(temporaryDirectory(), 'socket');
 	const listening = owned(listenUnix(path, 'table'));
 	const client = owned(connectUnix(path));
 	return [client, owned(acceptUnix(listening))];
@@ -53,7 +53,7 @@ function start(
 	stdio: StdioOptions,
 	hold = false,
 ): { child: ChildProcess; result: Promise<Result> } {
-	const file = join(temporaryFolder(), 'result');
+	const file = join(temporaryDirectory(), 'result');
 	const env = { ...process.env, RESULT: file, ...(hold ? { HOLD: '1' } : {}) };
 	const child = spawn(process.execPath, ['--import', 'tsx', CHILD, ...args], { stdio, env });
 	afterwards(() => child.kill('SIGKILL'));
@@ -72,7 +72,7 @@ function run(args: string[], stdio: StdioOptions): Promise<Result> {
 }
 
 function file(text: string): string {
-	const path = join(temporaryFolder(), 'file');
+	const path = join(temporaryDirectory(), 'file');
 	writeFileSync(path, text);
 	return path;
 }
@@ -168,7 +168,7 @@ test('a pipe that waits waits again afterwards, for those who share it', async (
 });
 
 const refusals: [what: string, command: string, open: () => number, expected: RegExp][] = [
-	['a folder', 'capture', () => openSync('/tmp', 'r'), /fd 3 is a folder/],
+	['a folder', 'capture', () => openSync('/tmp', 'r'), /fd 3 is a directory/],
 	['a device', 'capture', () => openSync('/dev/null', 'w'), /fd 3 is a device/],
 	['a file for reading', 'capture', () => openSync(file(''), 'r'), /fd 3 is open for reading only: 3>/],
 	['a file for writing', 'extract', () => openSync(file(''), 'w'), /fd 3 is open for writing only: 3</],
@@ -179,7 +179,7 @@ const refusals: [what: string, command: string, open: () => number, expected: Re
 	[
 		'a listening socket',
 		'extract',
-		() => listenUnix(join(temporaryFolder(), 's'), 'table'),
+		() => listenUnix(join(temporaryDirectory(), 's'), 'table'),
 		/fd 3 is a socket that listens.*--listen/,
 	],
 ];
@@ -223,7 +223,7 @@ test('progress that would end up in the image is refused', async () => {
 });
 
 test('a terminal is refused, with what is meant', async () => {
-	const result = join(temporaryFolder(), 'result');
+	const result = join(temporaryDirectory(), 'result');
 	for (const [command, expected] of [
 		['capture', /^stdout is a terminal.* capture … \| ssh host criu-image-streamer extract$/],
 		[
