@@ -151,8 +151,8 @@ static void feed_tar(const struct image *image)
 }
 
 /*
- * Writes the input of kind `kind` into `fd`. `by_reference`: pages of the ring are put into the pipe by reference, as by a capture on
- * the same host; otherwise bytes are copied into full pages, as by ssh, lz4 and cat.
+ * Writes the input of kind `kind` into `fd`. `by_reference`: the pipe refers to pages of the ring, as with a capture on the
+ * same host; otherwise bytes are copied into full pages, as by ssh, lz4 and cat.
  */
 void feed(enum feed kind, int fd, const struct image *image, unsigned shard, unsigned shards, int by_reference)
 {

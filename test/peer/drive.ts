@@ -9,7 +9,7 @@ import { checkOptions } from '../../src/options/check.js';
 import type { Command } from '../../src/options/definitions.js';
 import { type Options, readOptions } from '../../src/options/resolve.js';
 import type { LinkRequest } from '../../src/peer/handshake.js';
-import { receiveOver, type Surroundings, sendOver } from '../../src/peer/link.js';
+import { type LinkOverrides, receiveOver, sendOver } from '../../src/peer/link.js';
 import type { Incoming, Outgoing, Shard } from '../../src/stream/shard.js';
 import type { Way } from '../../src/transports/open.js';
 import { afterwards } from '../support/cleanup.js';
@@ -43,17 +43,17 @@ export async function linkOf(command: Command, given: Record<string, unknown>): 
 export type Given = Record<string, unknown>;
 
 /** Time limits that never end a valid connection on a slow machine, for tests that are not about time. */
-const LONG_LIMITS: Surroundings = { patienceMillis: 120_000, handshakeMillis: 120_000 };
+const LONG_LIMITS: LinkOverrides = { connectMillis: 120_000, handshakeMillis: 120_000 };
 
 /** The sending side of a command line; it is closed when the test ends. */
-export async function sender(given: Given, limits: Surroundings = {}): Promise<Outgoing> {
+export async function sender(given: Given, limits: LinkOverrides = {}): Promise<Outgoing> {
 	const outgoing = await sendOver(await linkOf('capture', given), { ...LONG_LIMITS, ...limits });
 	afterwards(() => outgoing.close());
 	return outgoing;
 }
 
 /** The receiving side of a command line; it is closed when the test ends. */
-export async function receiver(given: Given, limits: Surroundings = {}): Promise<Incoming> {
+export async function receiver(given: Given, limits: LinkOverrides = {}): Promise<Incoming> {
 	const incoming = await receiveOver(await linkOf('extract', given), { ...LONG_LIMITS, ...limits });
 	afterwards(() => incoming.close());
 	return incoming;
@@ -63,7 +63,7 @@ export async function receiver(given: Given, limits: Surroundings = {}): Promise
  * Starts a listening side with `start`, which passes the limits on; resolves with the promise of `start` when it listens.
  */
 export async function onceListening<T>(
-	start: (limits: Surroundings) => Promise<T>,
+	start: (limits: LinkOverrides) => Promise<T>,
 ): Promise<{ side: Promise<T> }> {
 	let side!: Promise<T>;
 	await new Promise<void>((resolve, reject) => {

@@ -416,7 +416,7 @@ const asking = suite('a connecting side');
 asking('gives up in time, with an error that has the cure', async () => {
 	const tcp = `tcp://127.0.0.1:${await freePort()}`;
 	for (const address of [tcp, unixAddress()]) {
-		const failure = failureOf(sender({ connect: [address] }, { patienceMillis: 300 }));
+		const failure = failureOf(sender({ connect: [address] }, { connectMillis: 300 }));
 		const error = await failure;
 		assert.match(error.message, /^gave up after/);
 		assert.match(error.message, /start the other side with --listen/);
@@ -426,7 +426,7 @@ asking('gives up in time, with an error that has the cure', async () => {
 
 asking('retries when the other side disconnects before it answers', async () => {
 	const { address } = await listenAsOther((socket) => socket.destroy());
-	const error = await failureOf(sender({ connect: [address] }, { patienceMillis: 300 }));
+	const error = await failureOf(sender({ connect: [address] }, { connectMillis: 300 }));
 	assert.match(error.message, /^gave up/);
 	assert.match((error.cause as Error).message, /closed the connection without an answer|ECONNRESET|EPIPE/);
 });
@@ -448,13 +448,13 @@ asking('does not treat an unknown answer as acceptance', async () => {
 
 asking('does not wait without limit for a server that sends nothing', async () => {
 	const { address } = await listenAsOther(() => {});
-	const error = await failureOf(sender({ connect: [address] }, { patienceMillis: 300 }));
+	const error = await failureOf(sender({ connect: [address] }, { connectMillis: 300 }));
 	assert.match(error.message, /unix:.* is silent/);
 });
 
 asking('an unknown host name is an error at once', async () => {
 	const error = await failureOf(
-		sender({ connect: ['tcp://no-such-host.invalid:7000'] }, { patienceMillis: 300 }),
+		sender({ connect: ['tcp://no-such-host.invalid:7000'] }, { connectMillis: 300 }),
 	);
 	const text = `${error.message} ${(error.cause as Error | undefined)?.message}`;
 	assert.match(text, /there is no host no-such-host.invalid/);

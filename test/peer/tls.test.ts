@@ -132,7 +132,7 @@ for (const [what, given, reason] of refusedClients) {
 	test(`a client ${what} is refused, and a valid one is accepted after it`, async () => {
 		const address = await tcp();
 		const incoming = receiver({ listen: [address], ...server() });
-		const error = await failureOf(sender({ connect: [address], ...given() }, { patienceMillis: 20_000 }));
+		const error = await failureOf(sender({ connect: [address], ...given() }, { connectMillis: 20_000 }));
 		assert.match(`${error.message} ${(error.cause as Error | undefined)?.message}`, reason);
 		const outgoing = await sender({ connect: [address], ...client() });
 		await carry(outgoing, await incoming);
@@ -307,7 +307,7 @@ const wrong: [what: string, given: () => Given, expected: RegExp][] = [
 ];
 for (const [what, given, expected] of wrong) {
 	test(`${what} is an error at once`, async () => {
-		assert.match((await failureOf(sender(given(), { patienceMillis: 100 }))).message, expected);
+		assert.match((await failureOf(sender(given(), { connectMillis: 100 }))).message, expected);
 	});
 }
 
@@ -322,7 +322,7 @@ test('a server that accepts connections and does not answer is given up', async 
 	});
 	const { port } = silent.address() as { port: number };
 	const given = { connect: [`tcp://127.0.0.1:${port}`], ...client() };
-	assert.match((await failureOf(sender(given, { patienceMillis: 500 }))).message, /no TLS with tcp:.*silent/);
+	assert.match((await failureOf(sender(given, { connectMillis: 500 }))).message, /no TLS with tcp:.*silent/);
 });
 
 test.run();
