@@ -1,4 +1,4 @@
-/** How long a real CRIU keeps a process frozen: a dump into a streamer beside a dump into memory. */
+/** The time for which a real CRIU freezes a process: a dump into a streamer beside a dump into memory. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -9,14 +9,14 @@ import type { Plan } from './trials.js';
 
 export interface CriuRun {
 	name: string;
-	/** Milliseconds: the application stood still; CRIU wrote pages; the whole command. */
+	/** Milliseconds: the application was frozen; CRIU wrote pages; the whole command. */
 	frozen: number;
 	memoryWrite: number;
 	wall: number;
 }
 
 const bin = fileURLToPath(new URL('../dist/bin.js', import.meta.url));
-/** Of stats-dump: the magic number of service files, and that of statistics. */
+/** The magic of stats-dump: that of service files, and that of statistics. */
 const STATS_MAGICS = [0x55105940, 0x57093306];
 const LIMIT_MILLIS = 120_000;
 
@@ -73,7 +73,7 @@ function dump(criu: string, name: string, plan: Plan, bytes: number, streamer?: 
 	});
 }
 
-/** A process of that size in a session of its own, as CRIU wants it; ended afterwards. */
+/** Runs a process of that size in its own session, as CRIU requires, and ends it afterwards. */
 async function withProcess<T>(bytes: number, use: (pid: number) => Promise<T>): Promise<T> {
 	const child = spawn(loadPath, ['hold', String(bytes)], { detached: true, stdio: 'ignore' });
 	try {
@@ -90,29 +90,29 @@ function residentOf(child: ChildProcess): number {
 	return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** A capture whose stream goes nowhere, through a true pipe. */
+/** A capture whose stream is discarded, through a real pipe. */
 function startCapture(streamer: string[]): { ready: Promise<unknown>; done: Promise<void> } {
 	const script = '"$@" capture | "$0" drain';
 	const child = spawn('bash', ['-o', 'pipefail', '-c', script, loadPath, ...streamer], {
 		stdio: ['ignore', 'ignore', 'pipe'],
 	});
-	let said = '';
+	let messages = '';
 	const ready = new Promise((resolve, reject) => {
 		child.stderr!.setEncoding('utf8').on('data', (text) => {
-			said += text;
-			if (said.includes('socket-init')) resolve(undefined);
+			messages += text;
+			if (messages.includes('socket-init')) resolve(undefined);
 		});
-		child.on('exit', () => reject(new Error(`capture ended early: ${said}`)));
+		child.on('exit', () => reject(new Error(`capture ended early: ${messages}`)));
 	});
 	ready.catch(() => {});
 	const done = once(child, 'exit').then(([code]) => {
-		if (code !== 0) throw new Error(`capture failed: ${said}`);
+		if (code !== 0) throw new Error(`capture failed: ${messages}`);
 	});
 	done.catch(() => {});
 	return { ready, done };
 }
 
-/** Each way once per round; the median round by frozen time is kept. */
+/** Runs each variant once per round; keeps the median round by frozen time. */
 export async function criuRuns(criu: string, plan: Plan, bytes: number): Promise<CriuRun[]> {
 	const ways: [string, string[]?][] = [
 		['ours', [process.execPath, bin]],

@@ -1,13 +1,13 @@
 /** From single runs to figures: medians over rounds, slopes over sizes, and ratios within rounds. */
 import type { Run } from './load.js';
-import { floors, type Group, type Who } from './trials.js';
+import { floors, type Group, type Participant } from './trials.js';
 
 export interface Sample {
 	measure: Group['measure'];
 	bytes: number;
 	small: number;
 	shards: number;
-	who: Who;
+	participant: Participant;
 	round: number;
 	run: Run;
 }
@@ -20,7 +20,7 @@ export interface Spread {
 	max: number;
 }
 
-/** Undefined for no values, or for one that is no number. */
+/** Undefined for no values, or where one is not a number. */
 export function spread(values: number[]): Spread | undefined {
 	const sorted = values.toSorted((a, b) => a - b);
 	const middle = sorted.length >> 1;
@@ -31,9 +31,11 @@ export function spread(values: number[]): Spread | undefined {
 
 export type Quantity = (sample: Sample) => number;
 export const cpu: Quantity = ({ run }) => run.cpu;
-/** A capture's from CRIU's connecting on, which is while the application is frozen. All others': the whole run. */
-export const wall: Quantity = ({ run, measure, who }) => {
-	const isCapture = /capture|copy/.test(measure) && !floors.includes(who);
+/**
+ * Of a capture from CRIU's connection on, which is the time while the application is frozen; of all others the whole run.
+ */
+export const wall: Quantity = ({ run, measure, participant }) => {
+	const isCapture = /capture|copy/.test(measure) && !floors.includes(participant);
 	return isCapture ? run.served : run.wall;
 };
 
@@ -53,27 +55,37 @@ export class Figures {
 	}
 
 	/** One value per round. */
-	values(of: { measure: string; who: Who; shards: number; bytes: number }, quantity: Quantity): number[] {
+	values(
+		of: { measure: string; participant: Participant; shards: number; bytes: number },
+		quantity: Quantity,
+	): number[] {
 		return this.samples
 			.filter(
-				(s) => s.measure === of.measure && s.who === of.who && s.shards === of.shards && s.bytes === of.bytes,
+				(s) =>
+					s.measure === of.measure &&
+					s.participant === of.participant &&
+					s.shards === of.shards &&
+					s.bytes === of.bytes,
 			)
 			.sort((a, b) => a.round - b.round)
 			.map(quantity);
 	}
 
-	/** Per GB, between the two largest sizes, one value per round: what starting costs is not in it. */
-	slopes(of: { measure: string; who: Who; shards: number }, quantity: Quantity): number[] {
-		const [less, more] = this.sizes(of.measure).slice(-2);
-		if (less === undefined || more === undefined) return [];
-		const low = this.values({ ...of, bytes: less }, quantity);
-		return this.values({ ...of, bytes: more }, quantity).map(
-			(high, i) => ((high - low[i]!) / (more - less)) * GB,
+	/** Per GB, between the two largest sizes, one value per round: the cost of starting is not included. */
+	slopes(of: { measure: string; participant: Participant; shards: number }, quantity: Quantity): number[] {
+		const [smaller, larger] = this.sizes(of.measure).slice(-2);
+		if (smaller === undefined || larger === undefined) return [];
+		const low = this.values({ ...of, bytes: smaller }, quantity);
+		return this.values({ ...of, bytes: larger }, quantity).map(
+			(high, i) => ((high - low[i]!) / (larger - smaller)) * GB,
 		);
 	}
 }
 
-/** One ratio per round. A round in which noise turned a slope around has none; a table says how many were left. */
+/**
+ * One ratio per round. A round in which noise made a slope negative has none; a table has the number of rounds that were
+ * left.
+ */
 export function ratios(above: number[], below: number[]): number[] {
 	return above.flatMap((value, i) => (value > 0 && below[i]! > 0 ? [value / below[i]!] : []));
 }

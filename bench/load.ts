@@ -7,13 +7,13 @@ const source = fileURLToPath(new URL('load/', import.meta.url));
 export const cache = fileURLToPath(new URL('../.cache/', import.meta.url));
 export const loadPath = `${cache}load`;
 
-/** What one run cost. Times in seconds, sizes in bytes; CPU is that of the measured process and its threads. */
+/** The cost of one run. Times in seconds, sizes in bytes; CPU is that of the measured process and its threads. */
 export interface Run {
 	exit: number;
-	/** Payload that the stand-in for CRIU moved; what came out of the shards. */
+	/** Payload that the stand-in for CRIU moved; bytes read from the shards. */
 	moved: number;
 	drained: number;
-	/** From exec to the end of the command; to its `socket-init`; from CRIU's connecting to the end. */
+	/** From exec to the end of the command; to its `socket-init`; from CRIU's connection to the end. */
 	wall: number;
 	ready: number;
 	served: number;
@@ -28,7 +28,7 @@ export interface Run {
 	switches: number;
 }
 
-/** Compiles the generators when they are newer than the program. Throws without a C compiler. */
+/** Compiles the generators when their sources are newer than the program. Throws without a C compiler. */
 export function compile(): void {
 	mkdirSync(cache, { recursive: true });
 	const files = readdirSync(source).map((name) => `${source}${name}`);
@@ -44,7 +44,7 @@ export function compile(): void {
 	}
 }
 
-/** Runs `command` with generators as `settings` say (bench/load/main.c). Throws when either fails. */
+/** Runs `command` with generators according to `settings` (bench/load/main.c). Throws when either fails. */
 export function load(settings: Record<string, string | number>, command: string[]): Run {
 	const args = Object.entries(settings).map(([key, value]) => `${key}=${Math.round(Number(value)) || value}`);
 	const done = spawnSync(loadPath, [...args, '--', ...command], { encoding: 'utf8', timeout: 600_000 });

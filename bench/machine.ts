@@ -1,4 +1,4 @@
-/** What the figures were taken on, without names: a figure means little without it. */
+/** The machine of the measurement, without names: figures are comparable only with it. */
 import { readFileSync } from 'node:fs';
 import { arch, cpus, loadavg, release, totalmem } from 'node:os';
 

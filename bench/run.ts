@@ -1,4 +1,4 @@
-/** `npm run bench`: measures what docs/bench.md holds. Tables go to stdout, what is going on to stderr. */
+/** `npm run bench`: measures the figures of docs/bench.md. Tables go to stdout, progress to stderr. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -27,8 +27,8 @@ const options = await yargs(hideBin(process.argv))
 		only: { type: 'string', default: measures.join(), describe: 'What to measure; also criu' },
 		peer: { type: 'string', describe: 'Another criu-image-streamer to run in turn with ours' },
 		criu: { type: 'string', describe: 'A CRIU (as root) to measure the time frozen with' },
-		tmpfs: { type: 'string', default: '/dev/shm', describe: 'A folder in memory' },
-		disk: { type: 'string', default: cache, describe: 'A folder on a disk' },
+		tmpfs: { type: 'string', default: '/dev/shm', describe: 'A directory in memory' },
+		disk: { type: 'string', default: cache, describe: 'A directory on a disk' },
 		quick: { type: 'boolean', default: false, describe: 'A small run, to see that it works' },
 		raw: { type: 'string', default: `${cache}bench.json`, describe: 'Where every single run is kept' },
 		from: { type: 'string', describe: 'Make the tables from such a file instead of measuring' },
@@ -67,16 +67,18 @@ async function measure(): Promise<Findings> {
 	const samples: Sample[] = [];
 	for (let round = 0; round < plan.rounds; round++)
 		for (const group of groups(plan)) {
-			const { who: all, ...what } = group;
-			for (const who of round % 2 ? all.toReversed() : all)
-				samples.push({ ...what, who, round, run: trial(plan, group, who) });
-			say(`round ${round + 1}: ${what.measure}, ${(what.bytes / GB).toFixed(2)} GB, ${what.shards} shards`);
+			const { participants, ...trialed } = group;
+			for (const participant of round % 2 ? participants.toReversed() : participants)
+				samples.push({ ...trialed, participant, round, run: trial(plan, group, participant) });
+			say(
+				`round ${round + 1}: ${trialed.measure}, ${(trialed.bytes / GB).toFixed(2)} GB, ${trialed.shards} shards`,
+			);
 		}
 	const criu = options.criu ? await criuRuns(options.criu, plan, options.quick ? GB / 8 : CRIU_BYTES) : [];
 	return { machine, rounds: plan.rounds, samples, criu };
 }
 
-/** Everything between the marks is replaced; what people wrote around them stays. */
+/** Replaces the text between the marks; the text around them stays. */
 function save(path: string, text: string, svg: string): void {
 	const old = existsSync(path) ? readFileSync(path, 'utf8') : `# Bench\n\n${BEGIN}\n${END}\n`;
 	const [begin, end] = [old.indexOf(BEGIN), old.indexOf(END)];

@@ -13,9 +13,9 @@ import {
 	wall,
 } from './figures.js';
 import { type Machine, machineLine } from './machine.js';
-import { floors, type Who } from './trials.js';
+import { floors, type Participant } from './trials.js';
 
-/** All that a run of the bench found out; saved as JSON, so that tables and plot can be made again. */
+/** The results of a run of the bench; saved as JSON, so that tables and plot can be generated again. */
 export interface Findings {
 	machine: Machine;
 	rounds: number;
@@ -41,7 +41,7 @@ const median = (values: number[]) => (values.length ? digits(spread(values)!.med
 const times = (found: Spread | undefined) =>
 	found ? `${digits(found.median)} (${digits(found.min)} to ${digits(found.max)})` : '–';
 
-/** Ours by the peer's, round by round; says so when noise left fewer rounds than were run. */
+/** Ratios of ours to the peer's, round by round, with the number of rounds where noise left fewer than were run. */
 function compared(above: number[], below: number[]): string {
 	const list = ratios(above, below);
 	const text = times(spread(list));
@@ -54,7 +54,7 @@ function compared(above: number[], below: number[]): string {
 function perGB(figures: Figures, quantity: Quantity): string {
 	const rows = Object.keys(names).flatMap((measure) =>
 		figures.shards(measure).map((shards) => {
-			const of = (who: Who) => figures.slopes({ measure, who, shards }, quantity);
+			const of = (participant: Participant) => figures.slopes({ measure, participant, shards }, quantity);
 			return [
 				names[measure]!,
 				String(shards),
@@ -68,20 +68,21 @@ function perGB(figures: Figures, quantity: Quantity): string {
 	return table(['', 'shards', 'ours', 'peer', 'ours ÷ peer', ...floors], rows);
 }
 
-/** Every size that was run: throughput with start-up in it, CPU and memory. */
+/** Every measured size: throughput including start-up, CPU and memory. */
 function bySize(figures: Figures): string {
 	const rows: string[][] = [];
 	for (const measure of Object.keys(names))
 		for (const bytes of figures.sizes(measure))
 			for (const shards of figures.shards(measure))
-				for (const who of ['ours', 'peer', ...floors] as Who[]) {
-					const values = (quantity: Quantity) => figures.values({ measure, who, shards, bytes }, quantity);
+				for (const participant of ['ours', 'peer', ...floors] as Participant[]) {
+					const values = (quantity: Quantity) =>
+						figures.values({ measure, participant, shards, bytes }, quantity);
 					if (values(cpu).length === 0) continue;
-					const held = floors.includes(who) ? '' : median(values(({ run }) => run.held / 1e6));
+					const held = floors.includes(participant) ? '' : median(values(({ run }) => run.held / 1e6));
 					rows.push([
 						`${measure}, ${digits(bytes / GB)} GB`,
 						String(shards),
-						who,
+						participant,
 						median(values((sample) => bytes / GB / wall(sample))),
 						median(values(cpu)),
 						median(values(({ run }) => run.resident / 1e6)),
@@ -95,7 +96,8 @@ function bySize(figures: Figures): string {
 function copying(figures: Figures): string {
 	const [shards = 1] = figures.shards('copy');
 	const row = (name: string, quantity: Quantity) => {
-		const of = (who: Who) => figures.slopes({ measure: 'copy', who, shards }, quantity);
+		const of = (participant: Participant) =>
+			figures.slopes({ measure: 'copy', participant, shards }, quantity);
 		const [moved, copied] = [of('ours'), of('copying')];
 		return [name, median(moved), median(copied), compared(copied, moved)];
 	};
@@ -111,7 +113,8 @@ function small(figures: Figures): string {
 		if (!files) return [];
 		const at = { measure, shards: 1, bytes: 0 };
 		const line = (name: string, quantity: Quantity) => {
-			const of = (who: Who) => figures.values({ ...at, who }, (sample) => (quantity(sample) / files) * 1e6);
+			const of = (participant: Participant) =>
+				figures.values({ ...at, participant }, (sample) => (quantity(sample) / files) * 1e6);
 			return [
 				`${measure.slice(6)}, ${name}`,
 				String(files),
@@ -120,7 +123,7 @@ function small(figures: Figures): string {
 				compared(of('ours'), of('peer')),
 			];
 		};
-		// Start-up is apart: what is spent until the socket is there, for a capture.
+		// Without start-up, which for a capture is the time until its socket exists.
 		const after: Quantity = measure === 'small capture' ? ({ run }) => run.cpu - run.readyCpu : cpu;
 		return [line('CPU µs per file', after), line('wall µs per file', wall)];
 	});
@@ -128,26 +131,27 @@ function small(figures: Figures): string {
 }
 
 function start(figures: Figures): string {
-	const of = (who: Who) =>
-		figures.values({ measure: 'start', who, shards: 1, bytes: 0 }, ({ run }) => run.ready * 1000);
+	const of = (participant: Participant) =>
+		figures.values({ measure: 'start', participant, shards: 1, bytes: 0 }, ({ run }) => run.ready * 1000);
 	return table(
 		['ms', 'ours, to `socket-init`', '`node -e 0`', 'ours ÷ node', 'peer'],
 		[['', median(of('ours')), median(of('node')), compared(of('ours'), of('node')), median(of('peer'))]],
 	);
 }
 
-/** The project's goals beside what was measured. */
+/** The project's goals beside the measured values. */
 function goals(figures: Figures): string {
 	const rows: string[][] = [];
-	const goal = (name: string, most: number, unit: string, values: number[], rounds = values.length) => {
+	const goal = (name: string, max: number, unit: string, values: number[], rounds = values.length) => {
 		const found = spread(values);
 		if (!found) return;
-		const isMet = found.median <= most ? 'yes' : '**no**';
-		rows.push([name, `${most}${unit}`, times(found), values.length < rounds ? 'unclear: noise' : isMet]);
+		const isMet = found.median <= max ? 'yes' : '**no**';
+		rows.push([name, `${max}${unit}`, times(found), values.length < rounds ? 'unclear: noise' : isMet]);
 	};
-	const perPeer = (name: string, measure: string, quantity: Quantity, most: number) => {
-		const of = (who: Who) => figures.slopes({ measure, who, shards: figures.shards(measure)[0]! }, quantity);
-		goal(name, most, ' × peer', ratios(of('ours'), of('peer')), of('peer').length);
+	const perPeer = (name: string, measure: string, quantity: Quantity, max: number) => {
+		const of = (participant: Participant) =>
+			figures.slopes({ measure, participant, shards: figures.shards(measure)[0]! }, quantity);
+		goal(name, max, ' × peer', ratios(of('ours'), of('peer')), of('peer').length);
 	};
 	perPeer('capture, CPU per GB', 'capture', cpu, 0.5);
 	perPeer('capture, wall per GB', 'capture', wall, 0.4);
@@ -155,7 +159,9 @@ function goals(figures: Figures): string {
 	perPeer('replay, wall per GB', 'replay', wall, 0.35);
 	perPeer('extract to a disk, CPU per GB', 'disk', cpu, 1);
 	const largest = figures.sizes('replay').at(-1);
-	const ours = figures.samples.filter(({ who, bytes }) => who === 'ours' && bytes === largest);
+	const ours = figures.samples.filter(
+		({ participant, bytes }) => participant === 'ours' && bytes === largest,
+	);
 	const replays = ours.filter(({ measure }) => measure === 'replay');
 	const peak = Math.max(...ours.map(({ run }) => run.resident / 1e6));
 	goal('peak resident memory, any command, MB', 80, '', largest ? [peak] : []);
@@ -165,14 +171,14 @@ function goals(figures: Figures): string {
 		'',
 		replays.map(({ run, bytes }) => run.held / bytes),
 	);
-	const files = (who: Who) => {
-		const of = (measure: string) => figures.values({ measure, who, shards: 1, bytes: 0 }, cpu);
+	const files = (participant: Participant) => {
+		const of = (measure: string) => figures.values({ measure, participant, shards: 1, bytes: 0 }, cpu);
 		const replay = of('small replay');
 		return of('small capture').map((value, i) => value + replay[i]!);
 	};
 	goal('small files both ways, CPU', 1.5, ' × peer', ratios(files('ours'), files('peer')));
-	const ready = (who: Who) =>
-		figures.values({ measure: 'start', who, shards: 1, bytes: 0 }, ({ run }) => run.ready);
+	const ready = (participant: Participant) =>
+		figures.values({ measure: 'start', participant, shards: 1, bytes: 0 }, ({ run }) => run.ready);
 	goal('exec to `socket-init`', 2, ' × `node -e 0`', ratios(ready('ours'), ready('node')));
 	return table(['', 'goal', 'measured', 'met'], rows);
 }

@@ -1,4 +1,4 @@
-/** What is measured: each trial is one command between load generators, for one participant. */
+/** The measurements: each trial is one command between load generators, for one participant. */
 import { mkdirSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -6,10 +6,10 @@ import { cache, load, type Run } from './load.js';
 
 export const measures = ['capture', 'copy', 'replay', 'extract', 'disk', 'small', 'start'] as const;
 export type Measure = (typeof measures)[number];
-export type Who = 'ours' | 'peer' | 'copying' | 'cat' | 'pv' | 'tar' | 'node';
+export type Participant = 'ours' | 'peer' | 'copying' | 'cat' | 'pv' | 'tar' | 'node';
 
-/** What one pass through a pipe costs at least. */
-export const floors: Who[] = ['cat', 'pv', 'tar'];
+/** Participants that show the minimum cost of one pass through a pipe. */
+export const floors: Participant[] = ['cat', 'pv', 'tar'];
 
 export interface Plan {
 	/** Bytes of an image. */
@@ -18,22 +18,22 @@ export interface Plan {
 	smallFiles: number;
 	rounds: number;
 	only: string[];
-	/** A criu-image-streamer to run beside ours. */
+	/** Another criu-image-streamer to compare with ours. */
 	peer: string | undefined;
 	/** Which of cat, pv and tar are installed. */
-	floors: Who[];
-	/** A folder in memory, and one on a disk. */
+	floors: Participant[];
+	/** A directory in memory, and one on a disk. */
 	tmpfs: string;
 	disk: string;
 }
 
-/** Participants that are run one after the other within a round, so that their ratio is of the same minute. */
+/** Participants that run one after the other within a round, so that their ratio is from the same minute. */
 export interface Group {
 	measure: Measure | 'small capture' | 'small replay';
 	bytes: number;
 	small: number;
 	shards: number;
-	who: Who[];
+	participants: Participant[];
 }
 
 const ours = [process.execPath, fileURLToPath(new URL('../dist/bin.js', import.meta.url))];
@@ -41,51 +41,58 @@ const shardFds = (shards: number) => Array.from({ length: shards }, (_, i) => 10
 
 /** All groups of a plan, in the order in which a round runs them. */
 export function groups(plan: Plan): Group[] {
-	const streamers: Who[] = plan.peer ? ['ours', 'peer'] : ['ours'];
-	const installed = (...names: Who[]) => names.filter((name) => plan.floors.includes(name));
+	const streamers: Participant[] = plan.peer ? ['ours', 'peer'] : ['ours'];
+	const installed = (...names: Participant[]) => names.filter((name) => plan.floors.includes(name));
 	const list: Group[] = [];
 	for (const bytes of plan.sizes)
 		for (const shards of plan.shards) {
 			const beside = shards === plan.shards[0] ? installed : () => [];
 			list.push(
-				{ measure: 'capture', bytes, small: 0, shards, who: [...streamers, ...beside('cat', 'pv', 'tar')] },
-				{ measure: 'replay', bytes, small: 0, shards, who: [...streamers, ...beside('cat', 'pv')] },
-				{ measure: 'extract', bytes, small: 0, shards, who: [...streamers, ...beside('tar')] },
+				{
+					measure: 'capture',
+					bytes,
+					small: 0,
+					shards,
+					participants: [...streamers, ...beside('cat', 'pv', 'tar')],
+				},
+				{ measure: 'replay', bytes, small: 0, shards, participants: [...streamers, ...beside('cat', 'pv')] },
+				{ measure: 'extract', bytes, small: 0, shards, participants: [...streamers, ...beside('tar')] },
 			);
 			if (shards !== plan.shards[0]) continue;
 			list.push(
-				{ measure: 'copy', bytes, small: 0, shards, who: ['ours', 'copying'] },
-				{ measure: 'disk', bytes, small: 0, shards, who: [...streamers, ...installed('tar')] },
+				{ measure: 'copy', bytes, small: 0, shards, participants: ['ours', 'copying'] },
+				{ measure: 'disk', bytes, small: 0, shards, participants: [...streamers, ...installed('tar')] },
 			);
 		}
 	list.push(
-		{ measure: 'small capture', bytes: 0, small: plan.smallFiles, shards: 1, who: streamers },
-		{ measure: 'small replay', bytes: 0, small: plan.smallFiles, shards: 1, who: streamers },
-		{ measure: 'start', bytes: 0, small: 0, shards: 1, who: [...streamers, 'node'] },
+		{ measure: 'small capture', bytes: 0, small: plan.smallFiles, shards: 1, participants: streamers },
+		{ measure: 'small replay', bytes: 0, small: plan.smallFiles, shards: 1, participants: streamers },
+		{ measure: 'start', bytes: 0, small: 0, shards: 1, participants: [...streamers, 'node'] },
 	);
 	return list.filter(({ measure }) => plan.only.includes(measure.split(' ')[0]!));
 }
 
 /** Runs one participant of a group once, and checks that it did its work. */
-export function trial(plan: Plan, group: Group, who: Who): Run {
+export function trial(plan: Plan, group: Group, participant: Participant): Run {
 	const { measure, bytes, small, shards } = group;
 	const onDisk = measure === 'disk';
 	const dir = mkdtempSync(`${onDisk ? plan.disk : measure === 'extract' ? plan.tmpfs : tmpdir()}/bench-`);
-	// Twice the image: what a streamer holds, and what it writes.
+	// Memory to warm: the image that a streamer holds, and some reserve.
 	const held = /capture|copy|start/.test(measure) ? 0 : bytes * 1.2 + 2 ** 26;
 	const image = { bytes, small, shards, dir, warm: held };
-	const streamer = [...(who === 'peer' ? [plan.peer!] : ours), '--images-dir', dir];
+	const streamer = [...(participant === 'peer' ? [plan.peer!] : ours), '--images-dir', dir];
 	const fds = ['--progress-fd', '9', '--shard-fds', shardFds(shards)];
-	const zeroCopy = who === 'peer' ? [] : ['--zero-copy', who === 'copying' ? 'never' : 'always'];
+	const zeroCopy =
+		participant === 'peer' ? [] : ['--zero-copy', participant === 'copying' ? 'never' : 'always'];
 	try {
 		if (measure === 'start')
 			return load(
 				{ stop: 1, out: 1 },
-				who === 'node' ? [process.execPath, '-e', '0'] : [...streamer, ...fds, 'capture'],
+				participant === 'node' ? [process.execPath, '-e', '0'] : [...streamer, ...fds, 'capture'],
 			);
-		if (measure === 'capture' && who === 'tar') return tarOut(plan, bytes);
-		if (who === 'cat' || who === 'pv') {
-			const pass = who === 'cat' ? ['cat'] : ['pv', '-q'];
+		if (measure === 'capture' && participant === 'tar') return tarOut(plan, bytes);
+		if (participant === 'cat' || participant === 'pv') {
+			const pass = participant === 'cat' ? ['cat'] : ['pv', '-q'];
 			return checked(
 				load({ in: 'raw', at: 0, out: 1, ref: measure === 'capture' ? 1 : 0, bytes }, pass),
 				'drained',
@@ -103,11 +110,11 @@ export function trial(plan: Plan, group: Group, who: Who): Run {
 				bytes,
 			);
 		const run =
-			who === 'tar'
+			participant === 'tar'
 				? load({ ...image, in: 'tar', at: 0 }, ['tar', '-x', '-C', dir])
 				: load({ ...image, in: 'stream' }, [...streamer, ...fds, 'extract']);
 		if (statSync(`${dir}/pages-1.img`).size !== bytes)
-			throw new Error(`${who} extracted another size than ${bytes}`);
+			throw new Error(`${participant} extracted another size than ${bytes}`);
 		return run;
 	} finally {
 		rmSync(dir, { recursive: true });

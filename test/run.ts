@@ -1,7 +1,7 @@
 /**
- * `npm test [-- PART…]`: runs test/**\/*.test.ts, or those whose path holds one of the parts, one file after the other:
- * on a machine with two cores tests side by side only wait for each other. At the end it lists the
- * time of each file, slowest first; the last line is `N passed, N failed`.
+ * `npm test [-- PART…]`: runs test/**\/*.test.ts, or those whose path has one of the parts, one file after the other: on a
+ * machine with two cores parallel tests only wait for each other. At the end it lists the time of each file, slowest first;
+ * the last line is `N passed, N failed`.
  */
 import { readdirSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { type FileResult, killAll, runFile } from './support/runner.js';
 
 const FULL = process.env.CRIU_STREAMER_FULL === '1';
-/** Of one file: several times what the slowest needs on a slow machine. */
+/** Time limit of one file: several times that of the slowest on a slow machine. */
 const FILE_SECONDS = FULL ? 6 * 3600 : 1500;
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));

@@ -37,7 +37,7 @@ static void send_name(int socket, const char *name)
 		die("request");
 }
 
-/* Hands the `theirs` end of a fresh pipe over and returns the other. CRIU leaves the pipe's size to the streamer. */
+/* Passes the `theirs` end of a new pipe over and returns the other. CRIU leaves the pipe's size to the streamer. */
 static int send_pipe(int socket, int theirs)
 {
 	int ends[2];

@@ -1,19 +1,19 @@
-/* Load generators of the bench: what stands on both sides of a streamer, in C so that it is never the slow part. */
+/* Load generators of the bench: the programs on both sides of a streamer, in C so that they are never the slow part. */
 #ifndef LOAD_H
 #define LOAD_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Payload is taken from this memory again and again. 256 MiB does not fit in a CPU's cache, as an application does not. */
+/* Payload is taken from this memory repeatedly. 256 MiB does not fit in a CPU's cache, like the memory of an application. */
 #define RING_BYTES (256u << 20)
 #define PAGE 4096u
-/* Size of a small image file, as CRIU's fdinfo and core files have it. */
+/* Size of a small image file, like CRIU's fdinfo and core files. */
 #define SMALL_BYTES 400u
 
 enum feed { FEED_NONE, FEED_STREAM, FEED_RAW, FEED_TAR };
 
-/* What a dump holds: `small` little files, and one of `bytes` bytes. */
+/* The content of a dump: `small` small files, and one of `bytes` bytes. */
 struct image {
 	uint64_t bytes;
 	unsigned small;

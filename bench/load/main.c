@@ -4,7 +4,7 @@
  *   criu=dump|restore   stands in for CRIU at dir=;    stop=1       ends the command at its socket-init
  *   bytes= small= shards= warm= (bytes)                ref=1        feeds by reference
  * The command has its progress at descriptor 9.
- * load hold BYTES: a process of that size, for a real CRIU to dump.    load drain: stdin to nowhere.
+ * load hold BYTES: a process of that size, for a real CRIU to dump.    load drain: discards stdin.
  */
 #define _GNU_SOURCE
 #include "load.h"
@@ -22,7 +22,7 @@
 
 #define PROGRESS_FD 9
 #define MAX_SHARDS 32
-/* Pipe ends are made up here, out of the way of the numbers that the command is told. */
+/* Pipe ends get numbers from here on, so that they do not collide with the descriptors of the command. */
 #define HIGH_FD 100
 
 double now(void)
@@ -59,7 +59,7 @@ static void high_pipe(int ends[2])
 	}
 }
 
-/* A helper process that holds `fd` and nothing else of the pipes; in the child it returns 0. */
+/* Forks a helper process that has only `fd` of the pipes; in the child it returns 0. */
 static pid_t helper(int *fd)
 {
 	pid_t pid = fork();
@@ -79,7 +79,7 @@ static void give(int fd, int at)
 		die("dup2");
 }
 
-/* CPU seconds of a living process, to the nanosecond. */
+/* CPU seconds of a running process, with a resolution of nanoseconds. */
 static double cpu_of(pid_t pid)
 {
 	clockid_t clock;
@@ -89,7 +89,7 @@ static double cpu_of(pid_t pid)
 	return time.tv_sec + time.tv_nsec / 1e9;
 }
 
-/* Reads progress until socket-init has come; 0 when it ended before. */
+/* Reads progress until socket-init; returns 0 when it ends before. */
 static int await_socket(int fd)
 {
 	static char text[4096];
@@ -158,7 +158,7 @@ int main(int count, char **args)
 	if (shards < 1 || shards > MAX_SHARDS)
 		die("shards");
 
-	/* The command's process is made first, while this one is small: a child starts with the peak memory of its parent. */
+	/* The command's process is created first, while this one is small: a child inherits the peak memory of its parent. */
 	int inputs[MAX_SHARDS][2], outputs[MAX_SHARDS][2], progress[2], gate[2];
 	high_pipe(progress);
 	high_pipe(gate);

@@ -15,7 +15,7 @@ static char *map(size_t bytes, int advice)
 	return memory;
 }
 
-/* Pages of 4 KiB, each different, as an application's mostly are. */
+/* Pages of 4 KiB, each different, like most pages of an application. */
 void ring_make(void)
 {
 	ring = map(RING_BYTES, MADV_NOHUGEPAGE);
@@ -23,7 +23,7 @@ void ring_make(void)
 		memset(ring + at, (int)(at / PAGE) | 1, PAGE);
 }
 
-/* The memory for payload offset `offset`; `length` is cut where the ring ends. */
+/* The memory for payload offset `offset`; `length` is limited to the end of the ring. */
 const char *ring_at(uint64_t offset, size_t *length)
 {
 	size_t at = offset % RING_BYTES;
@@ -33,8 +33,8 @@ const char *ring_at(uint64_t offset, size_t *length)
 }
 
 /*
- * A virtual machine gives free memory back to its host, and gets it back one slow page fault at a time. Touching as much
- * as a run needs, just before it, keeps that out of the figures.
+ * A virtual machine returns free memory to its host, and gets it back one slow page fault at a time. Touching as much as a
+ * run needs just before it keeps that out of the figures.
  */
 void warm(uint64_t bytes)
 {

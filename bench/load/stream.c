@@ -1,4 +1,4 @@
-/* Feeders and sinks: what writes a stream into a streamer's pipe, and what takes one out of it, at full speed. */
+/* Feeders and sinks: write a stream into a streamer's pipe, or read one from it, at full speed. */
 #define _GNU_SOURCE
 #include "load.h"
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 
 /* Payload of one marker: a quarter of a shard's pipe of 1 MiB, less the page of the marker itself. */
 #define CHUNK_BYTES ((256u << 10) - PAGE)
-/* What is gathered before it is written: more than a streamer's pipe takes at once. */
+/* Bytes collected before a write: more than a streamer's pipe takes at once. */
 #define BATCH_BYTES (1u << 20)
 #define PARTS 1024
 #define MARKER_BYTES 64
@@ -47,7 +47,7 @@ static void flush(void)
 	out.count = out.bytes = out.marker_bytes = 0;
 }
 
-/* Room for one more part, and for one more marker. */
+/* Flushes unless there is room for one more part and one more marker. */
 static void reserve(void)
 {
 	if (out.count == PARTS || out.bytes >= BATCH_BYTES || out.marker_bytes + MARKER_BYTES > sizeof out.markers)
@@ -102,7 +102,7 @@ static void add_marker(uint64_t seq, int field, const char *name, uint32_t numbe
 	out.marker_bytes += 4 + length;
 }
 
-/* This shard's part of an image; markers go round the shards, as a capture with even shards sends them. */
+/* Writes this shard's part of an image; markers are distributed round-robin, as by a capture with shards of equal speed. */
 static void feed_stream(const struct image *image, unsigned shard, unsigned shards)
 {
 	uint64_t seq = 0;
@@ -151,8 +151,8 @@ static void feed_tar(const struct image *image)
 }
 
 /*
- * Writes what `kind` says into `fd`. `by_reference`: pages of the ring are lent to the pipe, as a capture on the same
- * host does it; otherwise bytes are written, packed, as ssh, lz4 and cat do it.
+ * Writes the input of kind `kind` into `fd`. `by_reference`: the pipe refers to pages of the ring, as with a capture on the
+ * same host; otherwise bytes are copied into full pages, as by ssh, lz4 and cat.
  */
 void feed(enum feed kind, int fd, const struct image *image, unsigned shard, unsigned shards, int by_reference)
 {
@@ -167,7 +167,7 @@ void feed(enum feed kind, int fd, const struct image *image, unsigned shard, uns
 	flush();
 }
 
-/* Takes all out of a pipe without looking at it; returns how many bytes there were. */
+/* Discards the content of a pipe; returns the number of bytes. */
 uint64_t drain(int fd)
 {
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);

@@ -1,6 +1,6 @@
 /*
- * Memory that a run holds: how far the machine's available memory falls below what it was just before the start. This
- * counts what no process is charged with (pages in pipes, memfds), and page cache does not count. Other programs do.
+ * Memory that a run holds: the fall of the machine's available memory below its value just before the start. This includes
+ * memory that no process is charged with (pages in pipes, memfds) and that of other programs, and excludes page cache.
  */
 #define _GNU_SOURCE
 #include "load.h"
@@ -46,7 +46,7 @@ void watch_start(void)
 		die("thread");
 }
 
-/* Bytes held at the peak. */
+/* Maximum of the held bytes. */
 uint64_t watch_stop(void)
 {
 	running = 0;

@@ -2,9 +2,9 @@
  * Which CRIUs a streamer serves, and which action scripts belong to them.
  *
  * A streamer serves a number of CRIUs, and has a slot for each. A script that asks at pre-stream claims one for its CRIU, so
- * that another's script is refused there, before anything is frozen. The image socket itself ignores claims: the
- * first connection is served, because what a CRIU without a script has written into a connection that is then closed may be its whole dump, and
- * its application is dead. The CRIU that had the claim fails to connect, and its application lives.
+ * that another's script is refused there, before anything is frozen. The image socket itself ignores claims, and the first
+ * connection is served: what a CRIU without a script has written into a connection that is then closed may be its whole
+ * dump, and its application is dead. The CRIU that had the claim fails to connect, and its application lives.
  */
 
 import {

@@ -45,7 +45,10 @@ export function isOpen(fd: number): boolean {
 	}
 }
 
-/** --progress-fd and --status-fd must be open at the start. --status-fd is closed later, so it must not be used for anything else. */
+/**
+ * Throws unless --progress-fd and --status-fd are open. --status-fd is closed later, so it must not be used for anything
+ * else.
+ */
 export function checkWatchers(options: Options): void {
 	const { statusFd, progressFd } = options;
 	if (progressFd !== undefined && !isOpen(progressFd))

@@ -47,7 +47,7 @@ class PeerGone extends Error {}
 export async function connectPeers(settings: LinkSettings): Promise<PeerConnections> {
 	const wrap = settings.tls ? (await import('./tls.js')).clientWrapper(settings.tls) : wrapPlain;
 	const stream = randomBytes(STREAM_BYTES);
-	const deadline = Date.now() + settings.patienceMillis;
+	const deadline = Date.now() + settings.connectMillis;
 	const perAddress = settings.shards / settings.addresses.length;
 	const attempt: Attempt = { settings, wrap, stream, deadline, connections: [], abandoned: false };
 	const tries = Array.from({ length: settings.shards }, (_, shard) =>
@@ -91,7 +91,7 @@ async function connectOne(attempt: Attempt, address: Address, shard: number): Pr
 				if (attempt.abandoned) throw error;
 				continue;
 			}
-			const seconds = Math.round(settings.patienceMillis / 1000);
+			const seconds = Math.round(settings.connectMillis / 1000);
 			throw new Error(
 				`gave up after ${seconds} s (start the other side, which has to listen there, or check the address)`,
 				{

@@ -40,7 +40,7 @@ export interface LinkRequest {
 /** A request, and the settings that are the same for every request. */
 export interface LinkSettings extends LinkRequest {
 	/** How long the connecting side retries. */
-	patienceMillis: number;
+	connectMillis: number;
 	handshakeMillis: number;
 	/** Receives messages about connections that failed or were rejected. */
 	warn(message: string): void;

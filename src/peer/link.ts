@@ -21,7 +21,7 @@ import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
 import type { PeerConnection } from './connection.js';
 
 /** How long the connecting side retries: time to type the other command. */
-const PATIENCE_MILLIS = 30_000;
+const CONNECT_MILLIS = 30_000;
 /** Maximum interval of the receiver's keepalives; it is also at most a quarter of the sender's stall timeout. */
 const MAX_KEEPALIVE_MILLIS = 5000;
 const MIN_KEEPALIVE_MILLIS = 100;
@@ -31,17 +31,17 @@ const GRACE_MILLIS = 100;
 const DRAIN_MILLIS = 5000;
 
 /** The optional parts of {@link LinkSettings}; tests shorten the times. */
-export type Surroundings = Partial<Omit<LinkSettings, keyof LinkRequest>>;
+export type LinkOverrides = Partial<Omit<LinkSettings, keyof LinkRequest>>;
 
 /** Connects (or listens for) a receiver. */
-export async function sendOver(request: LinkRequest, surroundings: Surroundings = {}): Promise<Outgoing> {
-	const settings = settingsOf(request, surroundings);
+export async function sendOver(request: LinkRequest, overrides: LinkOverrides = {}): Promise<Outgoing> {
+	const settings = settingsOf(request, overrides);
 	return new Sender(settings, await establish(settings));
 }
 
 /** Connects (or listens for) a sender. */
-export async function receiveOver(request: LinkRequest, surroundings: Surroundings = {}): Promise<Incoming> {
-	const settings = settingsOf(request, surroundings);
+export async function receiveOver(request: LinkRequest, overrides: LinkOverrides = {}): Promise<Incoming> {
+	const settings = settingsOf(request, overrides);
 	return new Receiver(settings, await establish(settings));
 }
 
@@ -49,15 +49,15 @@ function establish(settings: LinkSettings): Promise<PeerConnections> {
 	return settings.listens ? acceptPeers(settings) : connectPeers(settings);
 }
 
-function settingsOf(request: LinkRequest, surroundings: Surroundings): LinkSettings {
+function settingsOf(request: LinkRequest, overrides: LinkOverrides): LinkSettings {
 	return {
-		patienceMillis: PATIENCE_MILLIS,
+		connectMillis: CONNECT_MILLIS,
 		handshakeMillis: HANDSHAKE_MILLIS,
 		warn() {},
 		describe: describeError,
 		async listening() {},
 		...request,
-		...surroundings,
+		...overrides,
 	};
 }
 

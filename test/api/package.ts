@@ -9,7 +9,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** Time limit for a command that takes a second or two. */
 const TIMEOUT_MILLIS = 120_000;
 
-/** A new directory in which a program can import the package; the caller removes it. npm would ask the registry for the dependencies, so they are linked. */
+/**
+ * A new directory in which a program can import the package; the caller removes it. The dependencies are linked, because npm
+ * would fetch them.
+ */
 export function installed(): string {
 	const directory = mkdtempSync(join(tmpdir(), 'criu-streamer-test-'));
 	const modules = join(directory, 'node_modules');

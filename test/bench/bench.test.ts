@@ -55,12 +55,12 @@ test('a slope is the cost per GB without start-up', () => {
 			bytes: gigabytes * 2 ** 30,
 			small: 0,
 			shards: 1,
-			who: 'ours',
+			participant: 'ours',
 			round,
 			run: { cpu },
 		}) as Sample;
 	const figures = new Figures([sample(1, 0, 5), sample(3, 0, 9), sample(1, 1, 5), sample(3, 1, 7)]);
-	const of = { measure: 'replay', who: 'ours', shards: 1 } as const;
+	const of = { measure: 'replay', participant: 'ours', shards: 1 } as const;
 	assert.equal(
 		figures.slopes(of, ({ run }) => run.cpu),
 		[2, 1],

@@ -1,4 +1,4 @@
-// docs/cli.md has an example of every option and every command, and none of an option that is not there.
+// docs/cli.md has an example of every option and every command, and no example with an unknown option.
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { definitions } from '../../src/options/definitions.js';
@@ -17,7 +17,7 @@ test('every option has an example', () => {
 	);
 });
 
-test('every option and its short name are explained', () => {
+test('every option and its short name are described', () => {
 	for (const [name, { alias }] of Object.entries(definitions)) {
 		const head = alias ? `-${alias}, --${name}` : `--${name}`;
 		assert.match(text, new RegExp(`\\*\\*.*\`[^\`]*${head}[ \`].*\\*\\*`), head);

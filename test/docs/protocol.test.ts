@@ -1,4 +1,7 @@
-/** docs/protocol.md: its examples are decoded and encoded with the codecs of the program, its figures compared with the sources. */
+/**
+ * docs/protocol.md: the examples are decoded and encoded with the codecs of the program, the limits compared with the
+ * sources.
+ */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -24,7 +27,7 @@ const test = suite('docs/protocol.md');
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const document = readFileSync(join(root, 'docs/protocol.md'), 'utf8');
 
-/** The bytes of the next example: on each line, what stands before two spaces. */
+/** The bytes of each example: on each line, the text before two spaces. */
 const examples = [...document.matchAll(/^```hex\n(.*?)^```/gms)].map(([, code]) => {
 	const columns = code!.split('\n').map((line) => line.trim().split(/ {2,}/)[0]!);
 	return Buffer.from(columns.join('').replaceAll(' ', ''), 'hex');
@@ -36,7 +39,7 @@ function nextExample(): Buffer {
 	return example!;
 }
 
-/** The messages that `bytes` consist of. */
+/** Splits `bytes` into messages. */
 function messagesIn(bytes: Buffer): Buffer[] {
 	const deframer = new Deframer('the example', MAX_MESSAGE_BYTES);
 	deframer.push(bytes);
@@ -46,7 +49,7 @@ function messagesIn(bytes: Buffer): Buffer[] {
 	return found;
 }
 
-/** The end of the image socket that CRIU has, and the streamer's side of the other. */
+/** CRIU's end of the image socket, and the streamer's connection at the other end. */
 function imageSocket() {
 	const { near, far } = socketPairs()();
 	const connection = new CriuConnection(far, new AbortController().signal);
@@ -167,7 +170,7 @@ test('a question: finished', () => {
 	assert.equal(Buffer.concat(encoded.map(frame)), example);
 });
 
-/** Of the side that listens: a reader of two shards. */
+/** The settings of the side that listens: a reader of two shards. */
 const listening = {
 	shards: 2,
 	sends: false,
@@ -230,17 +233,20 @@ const limits = [...document.matchAll(/^\| ([^|]+) \| ([^|]+) \| `([A-Z_]+)` \|$/
 
 for (const [, what, value, constant] of limits) {
 	test(`the limit of ${constant}: ${what}`, () => {
-		const said = Number(
+		const documented = Number(
 			value!
 				.match(/[\d,]+/g)!
 				.at(-1)!
 				.replaceAll(',', ''),
 		);
-		assert.ok(valuesOf(constant!).includes(said), `${constant} is ${valuesOf(constant!).join(' and ')}`);
+		assert.ok(
+			valuesOf(constant!).includes(documented),
+			`${constant} is ${valuesOf(constant!).join(' and ')}`,
+		);
 	});
 }
 
-test('limits are found', () => assert.ok(limits.length > 20));
+test('the document has limits', () => assert.ok(limits.length > 20));
 
 for (const name of ['criu', 'image', 'corrections', 'control', 'link']) {
 	test(`every field of proto/${name}.proto is described`, () => {
@@ -250,7 +256,7 @@ for (const name of ['criu', 'image', 'corrections', 'control', 'link']) {
 	});
 }
 
-test('what must be rejected has a test', () => {
+test('every rejected input has a test', () => {
 	const rows = document.split('\n').filter((line) => /\| `test\//.test(line));
 	assert.ok(rows.length > 30);
 	for (const row of rows) {

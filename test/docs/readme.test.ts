@@ -1,4 +1,4 @@
-// The examples of README.md, run as they are written: with a real CRIU where one can run, else with the stand-in.
+// The examples of README.md, run as written: with a real CRIU where one can run, else with the stand-in.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,16 +16,16 @@ const test = suite('README.md');
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const documents = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
-/** The code before the first example is what all of them share. */
+/** The code before the first example is shared by all of them. */
 const examples = examplesOf('README.md', '### ');
 const criu = findCriu();
 
-/** Runs an example, and checks that the process goes on as it was: it counts on, or all of its image is there. */
+/** Runs an example, and checks that the process continues from its state: it keeps counting, or its whole image is there. */
 async function run(stage: Stage, heading: string, prepare = ''): Promise<void> {
 	const code = examples.get(heading);
 	assert.ok(code, `README.md has no example ${heading}`);
 	afterwards(() => {
-		// A restored process is not a child of this one.
+		// A restored process is not a child of this process.
 		const pid = Number(
 			existsSync(join(stage.directory, 'pid')) && readFileSync(join(stage.directory, 'pid'), 'utf8'),
 		);
@@ -36,7 +36,7 @@ async function run(stage: Stage, heading: string, prepare = ''): Promise<void> {
 	await stage.succeeds(`set -o pipefail\n${examples.get('')}${counts}\n${prepare}\n${code}`);
 	if ('path' in criu) {
 		const before = count().length;
-		await until('the process to count on', () => count().length > before + 3);
+		await until('the process to keep counting', () => count().length > before + 3);
 		const numbers = count();
 		assert.equal(
 			numbers,
@@ -106,7 +106,7 @@ test('every option is in the table', () => {
 });
 
 for (const document of ['README.md', ...documents.map((name) => `docs/${name}`)]) {
-	test(`every link of ${document} leads somewhere`, () => {
+	test(`every link of ${document} has a target`, () => {
 		const text = readFileSync(join(root, document), 'utf8');
 		for (const [, target] of text.matchAll(/\]\(([^)#]+)[^)]*\)/g)) {
 			if (target!.includes('://')) continue;

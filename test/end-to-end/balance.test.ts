@@ -1,4 +1,4 @@
-// A slow shard must not hold up the others: it gets only what it can take.
+// A slow shard must not hold up the others: it gets only as much data as it can take.
 import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
 import { content } from '../support/content.js';
@@ -16,9 +16,9 @@ test('one of four shards, at 1 MB while the others take 80, gets under 2 of 40 M
 	const [slow, ...fast] = shards as [ReadEnd, ...ReadEnd[]];
 	let taken = 0;
 	let slowBytes = 0;
-	// One at a time: what another has taken meanwhile would be waited for.
+	// Only one reader at a time reads the slow shard: another would wait for bytes that the first has taken.
 	let takesSlow = false;
-	// No clock, which a noisy machine would bend: the slow one's pace is that of the others.
+	// No clock, which depends on the load of the machine: the slow shard is read in proportion to the others.
 	const readFast = async (shard: ReadEnd) => {
 		for (let some: Buffer | undefined; (some = await shard.take()); ) {
 			taken += some.length;
@@ -33,7 +33,7 @@ test('one of four shards, at 1 MB while the others take 80, gets under 2 of 40 M
 	const reading = Promise.all(fast.map(readFast));
 	const dump = await StandInDump.connect({ work, process });
 	await dump.finish({ 'pages-1.img': content(1, 40 * MB) });
-	// A capture ends when all was taken from its shards: only then may the slow one be emptied.
+	// A capture ends when its shards are empty, so the slow one is read at last.
 	await until('all bytes to be in the shards', () => taken + slowBytes + bytesWaiting(slow.fd) > 40 * MB);
 	const rest = await slow.count();
 	slowBytes += rest;
@@ -42,7 +42,7 @@ test('one of four shards, at 1 MB while the others take 80, gets under 2 of 40 M
 	assert.ok(slowBytes < 2 * MB, `the slow shard got ${slowBytes} bytes`);
 });
 
-test('all shards of equal pace take part', async () => {
+test('all shards of equal speed get data', async () => {
 	const { process, work, shards } = startCapture({ shards: 4 });
 	const counts = Promise.all(shards.map((shard) => shard.count()));
 	const dump = await StandInDump.connect({ work, process });

@@ -1,4 +1,4 @@
-/** A replay under the limit of a control group: page cache is no reason to refuse, and the spool comes in time. */
+/** A replay under the limit of a control group: page cache does not count, and the spool is used in time. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,13 +23,13 @@ const stream = streamOf(
 
 const test = suite('control groups');
 
-/** Starts a replay by `program`, which sees to it that the image is its stdin. */
+/** Starts a replay by `program`, which makes the image its stdin. */
 function start(program: Program, args: string[] = []) {
 	const work = temporaryDirectory();
 	return { work, process: new Streamer(['--work-dir', work, '-v', ...args, 'extract'], { program }) };
 }
 
-/** Lets the stand-in for CRIU read all of it; returns what was said. */
+/** Lets the stand-in for CRIU read the whole image; returns the messages. */
 async function restored(started: ReturnType<typeof start>): Promise<string> {
 	const restore = await StandInRestore.connect(started);
 	for (let i = 0; i < FILES; i++)
@@ -38,14 +38,14 @@ async function restored(started: ReturnType<typeof start>): Promise<string> {
 	return started.process.ends();
 }
 
-/** In a file: who writes into a pipe is charged for its pages, and that has to be somebody in the group. */
+/** The image as a file: the writer of a pipe is charged for its pages, and this process is not in the group. */
 function imageFile(): string {
 	const path = join(temporaryDirectory(), 'image');
 	writeFileSync(path, stream);
 	return path;
 }
 
-/** Runs `setUp` in a mount namespace of its own before the command; skips the test where that is not permitted. */
+/** Runs `setUp` in a new mount namespace before the command; skips the test where that is not permitted. */
 function inNamespace(setUp: string): Program {
 	const namespace = ['unshare', '--mount', '--propagation', 'private', 'bash', '-c'] as const;
 	const tried = spawnSync(namespace[0], [...namespace.slice(1), setUp], { encoding: 'utf8' });
@@ -53,7 +53,7 @@ function inNamespace(setUp: string): Program {
 	return [...namespace, `${setUp} && cat ${imageFile()} | "$@"`, 'bash', ...ours];
 }
 
-/** A tmpfs where groups are mounted, with the files of one of version 2 in it. */
+/** Mounts a tmpfs in place of the control groups, with the files of a group of version 2. */
 function groupOf(stat: string): string {
 	return [
 		'mount -t tmpfs none /sys/fs/cgroup',
@@ -64,11 +64,11 @@ function groupOf(stat: string): string {
 }
 
 test('a group full of page cache: the image is held in memory', async () => {
-	const said = await restored(start(inNamespace(groupOf(`anon 100\\ninactive_file ${1900 * MB}\\n`))));
-	assert.not.match(said, /memory is short/);
+	const messages = await restored(start(inNamespace(groupOf(`anon 100\\ninactive_file ${1900 * MB}\\n`))));
+	assert.not.match(messages, /memory is short/);
 });
 
-test('a group full of what cannot be given back: an error that says so', async () => {
+test('a group full of unreclaimable memory: an error with that reason', async () => {
 	const { process } = start(inNamespace(groupOf('anon 1\\n')));
 	assert.match(await process.ends(1), /memory is short: .* MiB are free.*--spool DIR/);
 });
@@ -76,7 +76,9 @@ test('a group full of what cannot be given back: an error that says so', async (
 /** Far less than the image, and enough for Node. */
 const LIMIT = 144 * MB;
 
-/** A new group with a limit, of the version that has the memory controller here; skips the test where none can be made. */
+/**
+ * A new group with a limit, of the version that has the memory controller here; skips the test where none can be created.
+ */
 function limitedGroup(): string {
 	const [version2, version1] = ['/sys/fs/cgroup', '/sys/fs/cgroup/memory'];
 	const top = existsSync(join(version1, 'memory.limit_in_bytes')) ? version1 : version2;
@@ -105,11 +107,11 @@ const inGroup = (group: string): Program => [
 ];
 
 for (const keep of [false, true]) {
-	test(`a limit far below the image, with --spool${keep ? ' and --keep' : ''}: all of it comes`, async () => {
+	test(`a limit far below the image, with --spool${keep ? ' and --keep' : ''}: the whole image is received`, async () => {
 		const spool = temporaryDirectory();
 		const args = ['--spool', spool, ...(keep ? ['--keep'] : [])];
-		const said = await restored(start(inGroup(limitedGroup()), args));
-		assert.match(said, /memory is short: .*the rest goes to/);
+		const messages = await restored(start(inGroup(limitedGroup()), args));
+		assert.match(messages, /memory is short: .*the rest goes to/);
 		assert.equal(readdirSync(spool), []);
 	});
 }

@@ -1,4 +1,4 @@
-// Files of the user's travel in the image beside CRIU's, and come out without being stored.
+// Files of the user are part of the image beside CRIU's, and are written out without being stored.
 
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -14,7 +14,7 @@ const test = suite('ext files');
 const tar = content(1, 3_000_000);
 const log = content(2, 70_000);
 
-/** The least that a restore asks for. */
+/** A restore that requests only inventory.img. */
 async function restoreInventory(from: Where): Promise<void> {
 	const restore = await StandInRestore.connect(from);
 	assert.ok(await restore.read('inventory.img'));
@@ -40,14 +40,14 @@ for (const shards of [undefined, 4]) {
 		assert.ok((await got[1]!).equals(log));
 		const restore = await StandInRestore.connect(extract);
 		assert.ok((await restore.read('a.img'))?.equals(content(3, 500_000)));
-		// It went out already, and is no image file.
+		// It was written out already, and is not an image file.
 		assert.is(await restore.read('fs.tar'), undefined);
 		restore.close();
 		await extract.process.ends();
 	});
 }
 
-test('one that ends after CRIU has gone is waited for', async () => {
+test('a file that ends after CRIU has disconnected is waited for', async () => {
 	const into = pipe();
 	const out = pipe();
 	const { capture, extract } = startPipeline({
@@ -63,7 +63,7 @@ test('one that ends after CRIU has gone is waited for', async () => {
 	await extract.process.ends();
 });
 
-test('goes out while the stream still comes in', async () => {
+test('is written out while the stream is still being received', async () => {
 	const out = pipe();
 	const { process, work, shards } = startExtract({ ext: { 'fs.tar': out.writeEnd } });
 	const parts = [
@@ -95,7 +95,7 @@ test('beside an extract to disk, which does not write it', async () => {
 	assert.equal(namesIn(directory), ['inventory.img']);
 });
 
-test('one that is not asked for becomes a file of the image', async () => {
+test('a file without a descriptor becomes a file of the image', async () => {
 	const directory = join(temporaryDirectory(), 'images');
 	const { process, shards } = startExtract({ imagesDir: directory });
 	await shards[0]!.end(streamOf(...whole('fs.tar', 'tar'), imageEnd()));
@@ -103,7 +103,7 @@ test('one that is not asked for becomes a file of the image', async () => {
 	assert.equal(namesIn(directory), ['fs.tar']);
 });
 
-test('one whose name CRIU uses too is named', async () => {
+test('a name that CRIU uses too is an error that names the file', async () => {
 	const { capture } = startPipeline({ capture: { ext: { 'core-1.img': pipeOf(tar) } } });
 	const dump = await StandInDump.connect(capture);
 	await dump.file('core-1.img').catch(() => undefined);
@@ -113,7 +113,7 @@ test('one whose name CRIU uses too is named', async () => {
 	);
 });
 
-test('one that is stdout', async () => {
+test('a file that goes to stdout', async () => {
 	const out = pipe();
 	const args = ['--work-dir', temporaryDirectory(), '--ext-file-fds', 'fs.tar:1', 'extract'];
 	const stdin = pipeOf(streamOf(...whole('fs.tar', 'tar'), ...whole('inventory.img', 'i'), imageEnd()));

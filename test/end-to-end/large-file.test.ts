@@ -1,4 +1,4 @@
-// A file past 32 bits, with a checksum at both ends.
+// A file with a size over 32 bits, with a checksum at both ends.
 import { createHash } from 'node:crypto';
 import { createReadStream, readFileSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';

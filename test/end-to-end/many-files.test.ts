@@ -1,4 +1,4 @@
-// 40,000 files, by several writers at once, some of which write 10 bytes at a time; then all of them back.
+// 40,000 files, by several writers at once, some of which write 10 bytes at a time; then all of them are read back.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -12,7 +12,7 @@ const FILES = 40_000;
 const WRITERS = 8;
 const test = suite('many files');
 
-/** Mostly small; every tenth is empty, every hundredth past 64 KiB. */
+/** Mostly small; every tenth is empty, every hundredth over 64 KiB. */
 const sizeOf = (i: number) => (i % 10 === 0 ? 0 : i % 100 === 1 ? 70_000 : (i * 37) % 3000);
 const nameOf = (i: number) => `file-${i}.img`;
 

@@ -1,4 +1,4 @@
-/** What a replay holds: the image and little more, however small the pieces in which it comes, and wherever it goes. */
+/** The memory of a replay: the image and little more, however small the received pieces, and wherever it is stored. */
 
 import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import * as assert from 'uvu/assert';
@@ -14,11 +14,11 @@ import { until } from '../support/until.js';
 
 const MB = 1 << 20;
 const PIECE = 100;
-/** Node with its heap, koffi and the buffers of a shard: what a process needs that holds no image itself. */
+/** Maximum for Node with its heap, koffi and the buffers of a shard: the needs of a process without the image. */
 const MAX_RESIDENT = 160 * MB;
 const IMAGE = content(1, (full ? 256 : 24) * MB);
 
-/** What one slot of a pipe takes up is a page at most: this is the most that the pipes of `pid` can hold, and what they do. */
+/** The capacity of the pipes of `pid`, where a slot takes up a page at most, and the bytes that they hold. */
 function parked(pid: number): { pages: number; bytes: number; pipes: number } {
 	const found = { pages: 0, bytes: 0, pipes: 0 };
 	for (const fd of readdirSync(`/proc/${pid}/fd`)) {
@@ -45,10 +45,10 @@ function resident(pid: number): number {
 	return 1024 * Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
 }
 
-/** Everything was taken out of the shard. */
+/** Resolves when the shard is empty. */
 const drained = (shard: WriteEnd) => until('the stream to be read', () => bytesWaiting(shard.fd) === 0);
 
-/** Sends the stream of one file up to its end, as `send` does it; then looks, and lets it be restored. */
+/** Sends the stream of one file up to its end with `send`; then checks the memory, and restores the file. */
 async function replayed(send: (shard: WriteEnd) => Promise<number>): Promise<void> {
 	const { process, work, shards } = startExtract();
 	const [shard] = shards;
@@ -60,7 +60,7 @@ async function replayed(send: (shard: WriteEnd) => Promise<number>): Promise<voi
 	assert.ok(resident(process.pid) < MAX_RESIDENT, `${resident(process.pid)} bytes resident`);
 	await shard!.end(rest(next, fileEnd(), imageEnd()));
 	const restore = await StandInRestore.connect(work);
-	assert.ok((await restore.read('pages-1.img'))?.equals(IMAGE), 'it is what was sent');
+	assert.ok((await restore.read('pages-1.img'))?.equals(IMAGE), 'it has the sent content');
 	restore.close();
 	await process.ends();
 }
@@ -83,7 +83,7 @@ test(`a sender that writes ${PIECE} bytes at a time`, async () => {
 test(`a sender that waits between ${PIECE} bytes and the next until they are read`, async () => {
 	await replayed(async (shard) => {
 		await shard.write(streamOf(file('pages-1.img'), data(IMAGE.subarray(0, 0), IMAGE.length)));
-		// Slow at first, fast later: whatever was wasted by then shows.
+		// Slow at first, fast later: this shows the memory wasted by then.
 		for (let at = 0; at < 20_000; at += PIECE) {
 			await shard.write(IMAGE.subarray(at, at + PIECE));
 			await drained(shard);
@@ -107,7 +107,7 @@ test(`a sender whose every marker carries ${PIECE} bytes`, async () => {
 	});
 });
 
-/** Replays an image of several files, and returns what was said. */
+/** Replays an image of several files, and returns the messages. */
 async function replayWith(program: Program, env: Record<string, string> = {}, args: string[] = []) {
 	const work = temporaryDirectory();
 	const { process, shards } = startExtract({ program, env, work, args: ['-v', ...args] });
@@ -119,7 +119,7 @@ async function replayWith(program: Program, env: Record<string, string> = {}, ar
 	);
 	const restore = await StandInRestore.connect(work);
 	for (const [i, name] of names.entries()) {
-		assert.ok((await restore.read(name))?.equals(parts[i]!), `${name} is what was sent`);
+		assert.ok((await restore.read(name))?.equals(parts[i]!), `${name} has the sent content`);
 	}
 	restore.close();
 	await process.ends();
@@ -128,13 +128,13 @@ async function replayWith(program: Program, env: Record<string, string> = {}, ar
 
 const inMemoryFiles = (lines: string[]) => lines.filter((line) => /goes on in memory files/.test(line));
 
-test('the kernel makes no more pipes: memory files, which is said once', async () => {
+test('the kernel creates no more pipes: memory files, reported once', async () => {
 	const { lines } = await replayWith(ours, { CRIU_STREAMER_FAULTS: 'pipe2:EMFILE:=5' });
 	assert.is(inMemoryFiles(lines).length, 1, lines.join('\n'));
 	assert.match(inMemoryFiles(lines)[0]!, /makes no more pipes/);
 });
 
-test('few descriptors: memory files, which is said once', async () => {
+test('few descriptors: memory files, reported once', async () => {
 	const { lines } = await replayWith(['prlimit', '--nofile=1030:1030', ...ours]);
 	assert.is(inMemoryFiles(lines).length, 1, lines.join('\n'));
 	assert.match(inMemoryFiles(lines)[0]!, /no descriptors left/);
@@ -151,7 +151,7 @@ test('--memory-limit without --spool: an error with the hint, and no socket', as
 	assert.equal(readdirSync(work), []);
 });
 
-test('--memory-limit with --spool: all of it comes, and nothing is left there', async () => {
+test('--memory-limit with --spool: the whole image is received, and the spool is empty afterwards', async () => {
 	const spool = temporaryDirectory();
 	const { lines } = await replayWith(ours, {}, ['--memory-limit', '4M', '--spool', spool]);
 	assert.is(lines.filter((line) => line.includes(spool)).length, 1, lines.join('\n'));

@@ -1,4 +1,4 @@
-// A dump to a page server gives a stream without memory: the user is told, and the dump goes on.
+// A dump to a page server gives a stream without memory: the user is warned, and the dump continues.
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,10 @@ const test = suite('page server');
 const WARNING =
 	/CRIU has --page-server: the memory of the application goes there, and this stream holds none of it/;
 
-/** A process with the command line of a CRIU, connected to the capture; returns how to end it, which fails the capture. */
+/**
+ * A process with the command line of a CRIU, connected to the capture; returns a function that ends it, which fails the
+ * capture.
+ */
 async function criu(work: string, ...args: string[]): Promise<() => void> {
 	await appears(work, CAPTURE);
 	const code = 'require("node:net").connect(process.argv.at(-1))';
@@ -26,7 +29,7 @@ async function criu(work: string, ...args: string[]): Promise<() => void> {
 	return end;
 }
 
-test('a warning on stderr says so', async () => {
+test('there is a warning on stderr', async () => {
 	const { process, work } = startCapture();
 	const end = await criu(work, '--page-server', '--address', '127.0.0.1', '--port', '7000');
 	await until('the warning', () => WARNING.test(process.stderr));
@@ -34,7 +37,7 @@ test('a warning on stderr says so', async () => {
 	assert.match(await process.ends(1), /^criu-image-streamer: warning: CRIU has --page-server/m);
 });
 
-test('with a log file the warning is there', async () => {
+test('with a log file the warning is in it', async () => {
 	const { process, work } = startCapture({ args: ['--log-file', 'log'] });
 	const end = await criu(work, '--page-server');
 	const log = join(work, 'log');
@@ -43,10 +46,10 @@ test('with a log file the warning is there', async () => {
 	assert.not.match(await process.ends(1), WARNING);
 });
 
-test('without a page server nothing is said', async () => {
+test('without a page server there is no warning', async () => {
 	const { process, work } = startCapture({ args: ['-v3'] });
 	const end = await criu(work, '--port', '7000');
-	await until('what CRIU is known to do', () => /info: (moving|copying) pages/.test(process.stderr));
+	await until('the message about the dump', () => /info: (moving|copying) pages/.test(process.stderr));
 	end();
 	assert.not.match(await process.ends(1), /page-server/);
 });

@@ -1,4 +1,4 @@
-// Scripts read these lines: they are the original's, to the letter.
+// Scripts read these lines, so they are exactly those of the original.
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { imageEnd, streamOf, whole } from '../support/markers.js';
@@ -11,7 +11,7 @@ import { temporaryDirectory } from '../support/temporary.js';
 const test = suite('progress');
 const stream = streamOf(...whole('a.img', 'content'), ...whole('inventory.img', 'i'), imageEnd());
 
-/** The line of statistics, checked; one size per shard. */
+/** Checks the line of statistics; returns one size per shard. */
 function sizesIn(line: string | undefined): number[] {
 	const shard = '\\{"size":(\\d+),"transfer_duration_millis":\\d+\\}';
 	assert.match(line ?? '', new RegExp(`^\\{"shards":\\[${shard}(,${shard})*\\]\\}$`));
@@ -79,7 +79,7 @@ test('--progress-fd takes the lines, and stderr has none', async () => {
 	assert.equal(lines.slice(3), ['']);
 });
 
-test('a reader of progress lines may go away', async () => {
+test('a reader of progress lines may close its end', async () => {
 	const progress = pipe();
 	progress.readEnd.close();
 	const { process, work, shards } = startCapture({ args: ['--progress-fd', '3'], fds: [progress.writeEnd] });
@@ -89,7 +89,7 @@ test('a reader of progress lines may go away', async () => {
 	assert.ok((await count) > 0);
 });
 
-test('a reader of progress lines may go away during a replay', async () => {
+test('a reader of progress lines may close its end during a replay', async () => {
 	const progress = pipe();
 	const stdin = pipeOf(stream);
 	const { process, work } = startExtractFrom([stdin], { args: ['-p', '3'], fds: [progress.writeEnd] });

@@ -1,5 +1,5 @@
-// A reader trusts nothing: each flaw of a stream ends it with exit code 1 and one line that names the flaw. A replay that
-// failed never lets CRIU connect, and an extract to disk leaves no file that looks like one of an image.
+// A reader checks all of its input: each error in a stream ends it with exit code 1 and one line that names the error. A
+// replay that failed never lets CRIU connect, and an extract to disk leaves no file that looks like one of an image.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -51,7 +51,7 @@ const refused: [what: string, shards: Part[][], message: RegExp][] = [
 		[[...whole('a.img', 'a'), raw(Buffer.from('ffffffff', 'hex'))]],
 		/marker of 4294967295 bytes/,
 	],
-	['corrections that are none', [corrected('text')], /streamer-corrections\.img cannot be decoded/],
+	['corrections that cannot be decoded', [corrected('text')], /streamer-corrections\.img cannot be decoded/],
 	['corrections of a byte that no file has', [corrected(BEYOND)], /no byte 1 of "?pages-1\.img/],
 	[
 		'corrections of a file that is not there',
@@ -59,9 +59,9 @@ const refused: [what: string, shards: Part[][], message: RegExp][] = [
 		/no byte 1 of "?pages-2\.img/,
 	],
 	['an unknown body', [[...whole('a.img', 'a'), unknown(), imageEnd()]], /does not know/],
-	['a message that is no marker', [[raw(prefixed(Buffer.from('08ff', 'hex')))]], /no marker/],
+	['a message that is not a marker', [[raw(prefixed(Buffer.from('08ff', 'hex')))]], /no marker/],
 	[
-		'something that is no stream',
+		'input that is not a stream',
 		[[raw('This is not an image stream, but text.\n'.repeat(100))]],
 		/marker of \d+ bytes.* no image stream/,
 	],
@@ -118,7 +118,7 @@ const refused: [what: string, shards: Part[][], message: RegExp][] = [
 	['a file that never ends', [[file('a.img'), data('a'), imageEnd()]], /"a.img" did not/],
 	['a file ended twice', [[...whole('a.img', 'a'), fileEnd(), imageEnd()]], /ends no file/],
 	[
-		'a file that goes on after its end',
+		'a file that continues after its end',
 		[[...whole('a.img', 'a'), ...whole('a.img', 'b'), imageEnd()]],
 		/"a.img" goes on after its end/,
 	],
@@ -129,7 +129,7 @@ const refused: [what: string, shards: Part[][], message: RegExp][] = [
 	['a name with a slash', [name('../evil.img')], /"\.\.\/evil\.img", which holds a slash/],
 	['a name with a NUL', [name('evil\0.img')], /which holds a NUL/],
 	['a name that is no UTF-8', [name(Buffer.from('ff61', 'hex'))], /no marker|UTF-8/],
-	['a name that no file system takes', [name('x'.repeat(256))], /longer than 255 bytes/],
+	['a name that is too long for a file system', [name('x'.repeat(256))], /longer than 255 bytes/],
 ];
 
 const test = suite('refusals');
@@ -166,7 +166,7 @@ for (const [what, shards, message] of refused) {
 	});
 }
 
-test('the same helpers make a stream that is taken', async () => {
+test('the same helpers make a stream that is accepted', async () => {
 	const directory = join(temporaryDirectory(), 'images');
 	const { process } = start(
 		[[file('a.img'), at(2, data('b')), fileEnd(), imageEnd()], [at(1, data('a'))]],

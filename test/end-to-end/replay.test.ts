@@ -1,4 +1,4 @@
-// How a restoring CRIU asks: in any order, for what is not there, and not always to the end.
+// The requests of a restoring CRIU: in any order, for absent files, and not always to the end.
 import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
 import { content } from '../support/content.js';
@@ -13,7 +13,7 @@ import { until } from '../support/until.js';
 const test = suite('replay');
 
 const SOCKET = 'streamer-serve.sock';
-/** For criu-streamer-hook: it stays when CRIU is connected, and the other goes. */
+/** For criu-streamer-hook: this one stays when CRIU is connected, the image socket is removed. */
 const CONTROL = 'streamer-serve-control.sock';
 
 const pages = content(1, 5_000_000);
@@ -51,7 +51,7 @@ test('one file is opened, another is read first', async () => {
 	await process.ends();
 });
 
-test('many at once', async () => {
+test('many files at once', async () => {
 	const { process, restore } = await start();
 	const names = ['pages-2.img', 'small.img', 'pages-1.img', 'empty.img', 'inventory.img'];
 	const [second, tiny, first, empty] = await Promise.all(names.map((name) => restore.read(name)));
@@ -60,7 +60,7 @@ test('many at once', async () => {
 	await process.ends();
 });
 
-test('what is not there is said not to be', async () => {
+test('an absent file is reported as absent', async () => {
 	const { process, restore } = await start();
 	for (const name of ['remap-fpath.img', 'pages-3.img', 'x'.repeat(200)])
 		assert.is(await restore.read(name), undefined);
@@ -69,14 +69,14 @@ test('what is not there is said not to be', async () => {
 	await process.ends();
 });
 
-test('a small file may be asked for again', async () => {
+test('a small file may be requested again', async () => {
 	const { process, restore } = await start();
 	for (let i = 0; i < 3; i++) assert.ok((await restore.read('small.img'))?.equals(small));
 	restore.close();
 	await process.ends();
 });
 
-test('pages asked for again in one restore: an error that says what for, and not --keep', async () => {
+test('pages requested again in one restore: an error with the reason, without --keep', async () => {
 	const { process, restore } = await start();
 	assert.ok((await restore.read('pages-1.img'))?.equals(pages));
 	await restore.open('pages-1.img').catch(() => {});
@@ -85,7 +85,7 @@ test('pages asked for again in one restore: an error that says what for, and not
 	assert.not.match(said, /--keep/);
 });
 
-test('pages asked for again in another restore: an error that names --keep', async () => {
+test('pages requested again in another restore: an error that names --keep', async () => {
 	const { process, work, restore } = await start({ args: ['--criu-clients', '2'] });
 	assert.ok((await restore.read('pages-1.img'))?.equals(pages));
 	restore.close();
@@ -94,7 +94,7 @@ test('pages asked for again in another restore: an error that names --keep', asy
 	assert.match(await process.ends(1), /"pages-1\.img" a second time.*--keep holds them/);
 });
 
-test('pages asked for again with --keep: served, with a warning that CRIU cannot use it', async () => {
+test('pages requested again with --keep: served, with a warning that CRIU cannot use them', async () => {
 	const { process, restore } = await start({ args: ['--keep'] });
 	for (let i = 0; i < 2; i++) assert.ok((await restore.read('pages-1.img'))?.equals(pages));
 	restore.close();
@@ -106,7 +106,7 @@ for (const [what, read] of [
 	['a few bytes', 10],
 	['half', 2_500_000],
 ] as const) {
-	test(`a pipe that CRIU closes after ${what} is no error`, async () => {
+	test(`a pipe that CRIU closes after ${what} is not an error`, async () => {
 		const { process, restore } = await start();
 		const early = await restore.open('pages-1.img');
 		if (read) assert.ok((await early!.exactly(read)).equals(pages.subarray(0, read)));
@@ -119,7 +119,7 @@ for (const [what, read] of [
 	});
 }
 
-test('CRIU may end its connection while it still reads', async () => {
+test('CRIU may close its connection while it is still reading', async () => {
 	const { process, restore } = await start();
 	const open = await restore.open('pages-1.img');
 	restore.close();
@@ -134,17 +134,17 @@ test('CRIU may leave files unread', async () => {
 	await process.ends();
 });
 
-test('after the last marker the input is still read: a writer behind a pipe ends well', async () => {
+test('input after the last marker is still read, so that a writer behind a pipe ends without an error', async () => {
 	const { process, shards } = startExtract();
 	const [shard] = shards as [WriteEnd];
 	await shard.write(stream);
 	await until('the whole stream to be read', () => bytesWaiting(shard.fd) === 0);
-	// Taken, and refused: proof that it was read.
+	// The reader refuses it, which shows that it was read.
 	await shard.end(Buffer.of(0));
 	assert.match(await process.ends(1), /^criu-image-streamer: .*end/);
 });
 
-test('the socket appears only when the whole stream is there', async () => {
+test('the socket appears only when the whole stream is received', async () => {
 	const { process, work, shards } = startExtract();
 	await shards[0]!.write(stream.subarray(0, stream.length - 1));
 	assert.not.ok(namesIn(work).includes(SOCKET));
@@ -159,7 +159,7 @@ test('the socket appears only when the whole stream is there', async () => {
 });
 
 for (const command of ['extract', 'serve']) {
-	test(`${command} makes nothing but its sockets, anywhere`, async () => {
+	test(`${command} creates no files but its sockets`, async () => {
 		const [work, cwd] = [temporaryDirectory(), temporaryDirectory()];
 		const { process, restore } = await start({ command, work, cwd });
 		assert.ok((await restore.read('pages-1.img'))?.equals(pages));
@@ -171,7 +171,7 @@ for (const command of ['extract', 'serve']) {
 	});
 }
 
-test("serve takes the original's --images-dir as the place of its socket, and writes no file there", async () => {
+test("serve accepts the original's --images-dir as the directory of its socket, and writes no file there", async () => {
 	const [images, cwd] = [temporaryDirectory(), temporaryDirectory()];
 	const { process } = startExtractFrom([pipeOf(stream)], { command: 'serve', imagesDir: images, cwd });
 	const restore = await StandInRestore.connect(images);

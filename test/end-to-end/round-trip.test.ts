@@ -1,4 +1,4 @@
-// One to 32 shards, replayed and to disk; with the original at either end where it is at hand.
+// One to 32 shards, replayed and to disk; with the original at either end where it is available.
 import { roundTrips } from '../support/round-trip.js';
 import { ours, peer } from '../support/streamer.js';
 

@@ -1,6 +1,6 @@
 /**
- * `small-pipes-child.ts reference|copy`: as a user who has used up what the kernel grants for pipes, sends a file through
- * two shards and back out of a store. Says so with exit status 0; 3: it cannot become such a user.
+ * `small-pipes-child.ts reference|copy`: as a user who has used up the pipe pages that the kernel grants, sends a file
+ * through two shards and back out of a store. Exit status 0: success; 3: it cannot become such a user.
  */
 import { sendFile } from '../../src/capture/send-file.js';
 import { EAGAIN } from '../../src/libc/errno.js';
@@ -13,12 +13,12 @@ import { load } from '../../src/stream/load.js';
 import { content } from '../support/content.js';
 import { pipe } from '../support/pipe.js';
 
-/** Nobody's, so that nobody else runs out of pipes. */
+/** An unused user ID, so that no other process runs out of pipes. */
 const ID = 54_321;
-/** Two slots: what the kernel makes then. */
-const SMALLEST = 8192;
-/** More pipes than the usual limit allows (1024). */
-const MOST = 4096;
+/** Two slots: the size of a pipe that the kernel creates then. */
+const MIN_PIPE_BYTES = 8192;
+/** More pipes than the default limit allows (1024). */
+const MAX_PIPES = 4096;
 const IMPOSSIBLE = 3;
 
 function useUpPipes(): boolean {
@@ -29,10 +29,10 @@ function useUpPipes(): boolean {
 	} catch {
 		return false;
 	}
-	for (let i = 0; i < MOST; i++) {
+	for (let i = 0; i < MAX_PIPES; i++) {
 		const made = makePipe();
 		if (typeof made === 'number') return false;
-		if (pipeSize(made.readEnd) <= SMALLEST) return true;
+		if (pipeSize(made.readEnd) <= MIN_PIPE_BYTES) return true;
 	}
 	return false;
 }
@@ -64,7 +64,7 @@ async function roundTrip(by: 'reference' | 'copy'): Promise<boolean> {
 	const got = out.readEnd.all();
 	const reader = held.open();
 	for (let sent = 1; sent; ) {
-		sent = reader.send(out.writeEnd.fd, SMALLEST);
+		sent = reader.send(out.writeEnd.fd, MIN_PIPE_BYTES);
 		if (sent === -EAGAIN) await out.writeEnd.writable();
 	}
 	out.writeEnd.close();

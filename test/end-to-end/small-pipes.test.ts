@@ -1,4 +1,4 @@
-// A user who has used up what the kernel grants for pipes gets pipes of two pages, which cannot be enlarged.
+// A user who has used up the pipe pages that the kernel grants gets pipes of two pages, which cannot be enlarged.
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { enlargePipe, pipeSize } from '../../src/libc/pipes.js';
@@ -19,7 +19,7 @@ for (const by of ['reference', 'copy']) {
 	});
 }
 
-test('one that is larger than asked for stays as it is', () => {
+test('a pipe that is larger than requested keeps its size', () => {
 	const { readEnd } = pipe();
 	const size = enlargePipe(readEnd.fd, 256 << 10);
 	assert.is(enlargePipe(readEnd.fd, 128 << 10), size);

@@ -1,6 +1,6 @@
 /**
- * Calls that fail now and then, as the kernel lets them fail once in a million: what comes out is right, or a clean error;
- * never a hang, nor a stream that looks whole.
+ * Calls that fail now and then, as they fail once in a million times in the kernel: the result is correct, or a clean error;
+ * never a hang, nor an incomplete stream that looks whole.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const stream = streamOf(
 	imageEnd(),
 );
 
-/** What a program must make the best of: everything still comes out right. */
+/** Faults that a program must handle: the result is still correct. */
 const harmless = [
 	'read:EINTR:2',
 	'read:short:2',
@@ -44,9 +44,9 @@ const harmless = [
 	'pwrite:short:2',
 	'read:EINTR:3,read:short:2,write:EAGAIN:2,write:short:3,splice:EAGAIN:2,splice:short:3,epoll_wait:EINTR:3',
 ];
-/** Likewise, of a capture: what a reader reads from is a pipe of its own, which never says so while there are bytes. */
+/** The same, for a capture only: a reader reads from its own pipe, where EAGAIN never occurs while there are bytes. */
 const harmlessToCapture = ['read:EAGAIN:3'];
-/** What may end the run, in words; right bytes are just as good. */
+/** Faults that may end the run with an error; a correct result is accepted as well. */
 const harmful = [
 	'read:EIO:=5',
 	'write:EIO:=4',
@@ -88,7 +88,7 @@ const CALLS = [
 		'memfd_create',
 	],
 ];
-/** In a full run: each call, failing alone from its first time to its twentieth. */
+/** In a full run: each call fails once, at its first to its twentieth time. */
 const each = full
 	? CALLS.flatMap((call) =>
 			['EIO', 'ENOMEM', 'EINTR', 'EAGAIN'].flatMap((error) =>
@@ -97,19 +97,19 @@ const each = full
 		)
 	: [];
 
-/** Exit code 0, or 1 and one line that says why. Returns whether it was 0. */
+/** Expects exit code 0, or 1 and one line with the reason. Returns whether it was 0. */
 async function ends(process: Streamer, must: boolean): Promise<boolean> {
 	const end = await process.end;
 	if (end === 'exit code 0') return true;
 	assert.not.ok(must, `${end}: ${process.stderr}`);
 	assert.is(end, 'exit code 1', process.stderr);
-	const said = process.lines.filter((line) => !/^(\{|socket-init|checkpoint-start)/.test(line));
-	assert.is(said.length, 1, process.stderr);
-	assert.match(said[0]!, /^criu-image-streamer: \S/);
+	const messages = process.lines.filter((line) => !/^(\{|socket-init|checkpoint-start)/.test(line));
+	assert.is(messages.length, 1, process.stderr);
+	assert.match(messages[0]!, /^criu-image-streamer: \S/);
 	return false;
 }
 
-/** A dump into a capture with the faults; its stream has an end only where all of it is right. */
+/** A dump into a capture with the faults; its stream has an end only where all of it is correct. */
 async function captured(faults: string, mode: string, must: boolean): Promise<void> {
 	const { process, work, shards } = startCapture({
 		env: { CRIU_STREAMER_FAULTS: faults },
@@ -123,7 +123,7 @@ async function captured(faults: string, mode: string, must: boolean): Promise<vo
 			await Promise.all([...files].map(([name, bytes]) => dump.put(name, bytes)));
 			await dump.put('inventory.img', INVENTORY);
 		} catch {
-			// The capture gave up, which it has to say itself.
+			// The capture failed, and has to report that itself.
 		}
 		dump.close();
 	})();
@@ -131,7 +131,7 @@ async function captured(faults: string, mode: string, must: boolean): Promise<vo
 	await dumping;
 	const well = await ends(process, must);
 	const image = imageIn(bytes);
-	// A call that fails between the end of the stream and the proof that it was taken finds the image whole all the same.
+	// Where a call fails between the end of the stream and the proof of its delivery, the image is whole nevertheless.
 	if (well || image) {
 		for (const [name, wanted] of [...files, ['inventory.img', INVENTORY] as const]) {
 			assert.ok(image?.get(name)?.equals(wanted), `${name} is not what was dumped`);
@@ -140,7 +140,7 @@ async function captured(faults: string, mode: string, must: boolean): Promise<vo
 	assert.equal(namesIn(work), []);
 }
 
-/** What a reader makes of the stream of one shard; undefined where it has no end. */
+/** The image in the stream of one shard; undefined where it has no end. */
 function imageIn(bytes: Buffer): Map<string, Buffer> | undefined {
 	const image = new Map<string, Buffer[]>();
 	let current = '';
@@ -182,7 +182,7 @@ async function replayed(faults: string, must: boolean, keep: boolean): Promise<v
 		try {
 			for (const [name, bytes] of files) {
 				const got = await restore.read(name);
-				// CRIU notices what is cut off; other bytes it cannot notice.
+				// CRIU detects truncated content, but not wrong bytes.
 				if (got && !got.equals(bytes.subarray(0, got.length))) wrong = `${name} has other bytes`;
 				else if (got?.length !== bytes.length) wrong ??= 'cut';
 			}
@@ -209,7 +209,7 @@ for (const [kind, all, must] of [
 		if (harmlessToCapture.includes(faults)) continue;
 		test(`${calls}, extract`, () => replayed(faults, must, false));
 		test(`${calls}, extract --keep`, () => replayed(faults, must, true));
-		test(`${calls}, extract into a folder`, () => extracted(faults, must));
+		test(`${calls}, extract into a directory`, () => extracted(faults, must));
 	}
 	test.run();
 }

@@ -1,4 +1,6 @@
-/** The decoders by themselves, with hundreds of thousands of inputs: they accept, or refuse in words, and never anything else. */
+/**
+ * The decoders by themselves, with hundreds of thousands of inputs: they accept, or refuse with a message, and never crash.
+ */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { Deframer } from '../../src/net/frame.js';
@@ -25,7 +27,7 @@ import {
 const test = suite('decoders');
 const LONG = { seconds: 20_000 };
 
-/** A marker that is accepted is one: written again, it is the same. */
+/** An accepted marker is valid: encoded again, it is the same. */
 function checkMarker(message: Buffer): void {
 	let marker: Marker;
 	try {
@@ -40,7 +42,7 @@ function checkMarker(message: Buffer): void {
 	assert.equal(decodeMarker(Buffer.from(encodeMarker(marker)).subarray(4), 'us'), marker);
 }
 
-/** Messages come out of frames whole, in whatever pieces they come in. */
+/** Frames give whole messages, whatever the pieces of input. */
 function checkFrames(bytes: Buffer, piece: number): void {
 	const deframer = new Deframer('the sender', MAX_MESSAGE_BYTES);
 	let taken = 0;
@@ -65,7 +67,7 @@ function checkRequest(message: Buffer): void {
 	try {
 		name = criu.Request.decode(message).filename;
 	} catch {
-		// criu/connection.ts says it in words of its own.
+		// criu/connection.ts replaces the message.
 		return;
 	}
 	try {
@@ -102,7 +104,7 @@ test(
 	() => {
 		fc.assert(
 			fc.property(anyName, (text) => {
-				// As it comes from outside, where there are no lone surrogates.
+				// As in input from outside, where there are no lone surrogates.
 				const name = Buffer.from(text).toString();
 				try {
 					checkImageName(name, 'CRIU');
@@ -110,7 +112,7 @@ test(
 					isRefusal(error);
 					return !isPlain(name);
 				}
-				// What Node makes of a lone surrogate is refused where bytes are decoded.
+				// Node replaces a lone surrogate, and decoding refuses the replacement.
 				return isPlain(Buffer.from(name).toString());
 			}),
 			runs(30_000),
@@ -169,7 +171,7 @@ test(
 	LONG,
 );
 
-test('what was found before', () => {
+test('inputs that failed before', () => {
 	for (const { bytes } of corpus('marker')) checkMarker(bytes);
 	for (const { bytes } of corpus('request')) checkRequest(bytes);
 	for (const { bytes } of corpus('frames')) for (const piece of [1, 7, 50_000]) checkFrames(bytes, piece);

@@ -1,6 +1,6 @@
 /**
- * Inputs for the decoders, made by fast-check: mostly right, so that they get far, and wrong in one place or another. A run
- * in CI takes always the same ones; a full run takes new ones, far more.
+ * Inputs for the decoders, made by fast-check: mostly valid, so that they get far, and wrong in a few places. A run in CI
+ * always has the same inputs; a full run has new ones, and far more.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -13,21 +13,21 @@ import { full } from '../support/suite.js';
 
 const CORPUS = fileURLToPath(new URL('corpus', import.meta.url));
 
-/** `runs` in CI; in a full run a hundred times as many, unlike those of any run before. */
+/** `runs` in CI; in a full run a hundred times as many, with a new seed. */
 export function runs(runs: number): { numRuns: number; seed: number } {
 	return full ? { numRuns: runs * 100, seed: Date.now() % 2 ** 31 } : { numRuns: runs, seed: 1 };
 }
 
 const GOOD = ['a.img', 'pages-1.img', 'inventory.img', 'x'.repeat(255), 'ä😀.img', ' ', '-rf', '...', 'a\nb'];
-const EVIL = ['', '.', '..', '/', '/etc/passwd', '../a', 'a/b', 'a\0b', 'x'.repeat(256), '\u{d800}', '..\0'];
+const BAD = ['', '.', '..', '/', '/etc/passwd', '../a', 'a/b', 'a\0b', 'x'.repeat(256), '\u{d800}', '..\0'];
 export const goodName = fc.constantFrom(...GOOD);
 export const anyName = fc.oneof(
 	{ weight: 6, arbitrary: goodName },
-	{ weight: 2, arbitrary: fc.constantFrom(...EVIL) },
+	{ weight: 2, arbitrary: fc.constantFrom(...BAD) },
 	{ weight: 1, arbitrary: fc.string({ unit: 'binary', maxLength: 300 }) },
 );
 
-/** Whether a file of this name may be made in a folder. */
+/** Whether a file with this name may be created in a directory. */
 export function isPlain(name: string): boolean {
 	const bytes = Buffer.from(name);
 	const isText = bytes.toString() === name && !name.includes('\ufffd');
@@ -35,7 +35,7 @@ export function isPlain(name: string): boolean {
 	return isText && isName && bytes.length <= 255;
 }
 
-/** What a marker says, before its place in the order is known. */
+/** The content of a marker, without its sequence number. */
 export type Step =
 	| { kind: 'file'; name: string }
 	| { kind: 'data'; bytes: Buffer }
@@ -54,7 +54,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 	{ weight: 1, arbitrary: fc.constant({ kind: 'image-end' as const }) },
 	{ weight: 1, arbitrary: fc.constant({ kind: 'unknown' as const }) },
 );
-/** A file from its beginning to its end. */
+/** A complete file. */
 const wholeFile = fc
 	.tuple(goodName, fc.array(payload, { maxLength: 3 }))
 	.map(([name, parts]): Step[] => [
@@ -91,7 +91,7 @@ export interface Placed {
 	shard: number;
 }
 
-/** Steps in order, most of them numbered and placed as they should be. */
+/** Steps in order, most of them numbered and placed correctly. */
 export const placedSteps = fc
 	.tuple(
 		steps,
@@ -118,7 +118,7 @@ export function shardsOf({ placed, shards }: { placed: Placed[]; shards: number 
 	);
 }
 
-/** The image that `placed` means, or undefined where a rule is broken: the rules once more, in another form. */
+/** The image that `placed` describes, or undefined where a rule is broken: an independent implementation of the rules. */
 export function meaningOf(placed: Placed[]): Map<string, Buffer> | undefined {
 	const files = new Map<string, { parts: Buffer[]; ended: boolean }>();
 	let current: string | undefined;
@@ -144,7 +144,7 @@ export function meaningOf(placed: Placed[]): Map<string, Buffer> | undefined {
 	return new Map([...files].map(([name, { parts }]) => [name, Buffer.concat(parts)]));
 }
 
-/** Bytes that once were a stream: some changed, cut out, doubled or put in. */
+/** A stream with some bytes changed, cut out, doubled or inserted. */
 export const damaged = (whole: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> =>
 	fc
 		.tuple(
@@ -170,13 +170,13 @@ export const damaged = (whole: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> =>
 			return result;
 		});
 
-/** One shard, damaged, or bytes that never were one. */
+/** A damaged shard, or random bytes. */
 export const damagedStream = fc.oneof(
 	{ weight: 4, arbitrary: damaged(placedSteps.map((some) => Buffer.concat(shardsOf(some)))) },
 	{ weight: 1, arbitrary: fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes)) },
 );
 
-/** The message of a protobuf, right or wrong, with no length before it. */
+/** A protobuf message, valid or not, without its length. */
 export const anyMessage = damaged(
 	fc.oneof(
 		step.map((one) => partOf(one).body!),
@@ -186,15 +186,15 @@ export const anyMessage = damaged(
 	),
 );
 
-/** Lengths before messages, as they should be and as they should not. */
+/** Lengths before messages, valid or not. */
 export const anyFrame = fc.oneof(
 	{ weight: 5, arbitrary: anyMessage.map(prefixed) },
 	{ weight: 1, arbitrary: anyMessage },
 );
 
 /**
- * Inputs that were wrong once (or well could have been), in corpus/ as `WHAT-….hex`. A fuzzer that finds one more puts it
- * there by {@link remember}: commit it together with the fix.
+ * Inputs that failed once (or could have), in corpus/ as `WHAT-….hex`. A fuzzer that finds another stores it there with
+ * {@link remember}: commit it together with the fix.
  */
 export function corpus(what: string): { name: string; bytes: Buffer }[] {
 	return readdirSync(CORPUS)
@@ -211,7 +211,7 @@ export async function remember<T>(what: string, bytes: Buffer, check: () => T | 
 		return await check();
 	} catch (error) {
 		const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 12);
-		// The smallest that shrinking found is written last, beside the larger ones.
+		// The smallest input found by shrinking is written last, beside the larger ones.
 		writeFileSync(
 			join(CORPUS, `${what}-${hash}.hex`),
 			`${bytes.toString('hex').replace(/.{64}/g, '$&\n')}\n`,
@@ -220,7 +220,7 @@ export async function remember<T>(what: string, bytes: Buffer, check: () => T | 
 	}
 }
 
-/** Throws unless `error` is one that a person was meant to read: a refusal, not a crash. */
+/** Throws unless `error` is a refusal with a message for people, and not a crash. */
 export function isRefusal(error: unknown): void {
 	if (
 		!(error instanceof Error) ||

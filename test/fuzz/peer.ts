@@ -1,4 +1,4 @@
-/** A peer on CRIU's socket that says anything. */
+/** A peer on CRIU's socket that sends any input. */
 import { closeSync, openSync } from 'node:fs';
 import fc from 'fast-check';
 import { close, fcntl, write } from '../../src/libc/calls.js';
@@ -9,13 +9,13 @@ import { prefixed } from '../support/markers.js';
 import { requestFor } from '../support/stand-in.js';
 import { anyMessage, anyName, goodName } from './inputs.js';
 
-/** What a descriptor that is sent may be. */
-export type Sent = 'the right end' | 'the other end' | 'a file' | 'a folder' | 'the socket itself';
+/** The kinds of descriptors that are sent. */
+export type Sent = 'the right end' | 'the other end' | 'a file' | 'a directory' | 'the socket itself';
 const sent = fc.constantFrom<Sent>(
 	'the right end',
 	'the other end',
 	'a file',
-	'a folder',
+	'a directory',
 	'the socket itself',
 );
 
@@ -37,35 +37,39 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 	{ weight: 1, arbitrary: anyMessage.map((bytes) => ({ kind: 'bytes' as const, bytes })) },
 	{ weight: 1, arbitrary: anyMessage.map((bytes) => ({ kind: 'bytes' as const, bytes: prefixed(bytes) })) },
 );
-/** A file as CRIU sends or asks for it. */
-const honest = goodName.map((name): Action[] => [
+/** A file as CRIU sends or requests it. */
+const validFile = goodName.map((name): Action[] => [
 	{ kind: 'request', name },
 	{ kind: 'fds', fds: ['the right end'], bytes: 1 },
 ]);
 export const actions = fc
-	.array(fc.oneof({ weight: 3, arbitrary: honest }, { weight: 1, arbitrary: action.map((one) => [one]) }), {
-		maxLength: 6,
-	})
+	.array(
+		fc.oneof({ weight: 3, arbitrary: validFile }, { weight: 1, arbitrary: action.map((one) => [one]) }),
+		{
+			maxLength: 6,
+		},
+	)
 	.map((all) => all.flat());
 
 export interface Peer {
-	/** What ends a pipe that the streamer gets: 'read' where it reads from it (a dump). */
+	/** What the streamer does with a pipe that it gets: 'read' (a dump) or 'write' (a restore). */
 	streamer: 'read' | 'write';
 	/** Bytes for each pipe that the streamer reads. */
 	payload: Buffer;
 }
 
-/** Acts on the socket `near`, which it closes at last, whatever becomes of it; nothing of this waits. */
+/** Performs the actions on the socket `near` without waiting, and closes it at the end, also after an error. */
 export function act(near: number, all: readonly Action[], { streamer, payload }: Peer): void {
-	const mine: number[] = [];
+	const own: number[] = [];
 	const make = (what: Sent): number => {
 		if (what === 'the socket itself') return near;
-		if (what === 'a file' || what === 'a folder') return openSync(what === 'a file' ? '/dev/null' : '/', 'r');
+		if (what === 'a file' || what === 'a directory')
+			return openSync(what === 'a file' ? '/dev/null' : '/', 'r');
 		const { readEnd, writeEnd } = makePipe() as { readEnd: number; writeEnd: number };
 		const [theirs, ours] = streamer === 'read' ? [readEnd, writeEnd] : [writeEnd, readEnd];
 		const [given, kept] = what === 'the right end' ? [theirs, ours] : [ours, theirs];
 		if (kept === writeEnd && payload.length) write(kept, payload, payload.length);
-		mine.push(kept);
+		own.push(kept);
 		return given;
 	};
 	for (const one of all) {
@@ -79,7 +83,7 @@ export function act(near: number, all: readonly Action[], { streamer, payload }:
 		}
 	}
 	close(near);
-	for (const fd of mine) close(fd);
+	for (const fd of own) close(fd);
 }
 
 function closeAny(fd: number): void {

@@ -1,4 +1,7 @@
-/** CRIU's socket, on a dump and on a restore: whatever the peer does, the run ends, in words, and gives back what it took. */
+/**
+ * CRIU's socket, on a dump and on a restore: whatever the peer does, the run ends with a message, and releases its
+ * resources.
+ */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { capture } from '../../src/capture/capture.js';
@@ -28,7 +31,7 @@ async function ends<T>(what: Promise<T>): Promise<T> {
 	return Promise.race([what, hang]).finally(() => clearTimeout(timer));
 }
 
-/** A capture of what `all` does. */
+/** A capture of a dump that performs the actions `all`. */
 async function captured(far: number, near: number, all: Action[], payload: Buffer, byReference: boolean) {
 	const { readEnd, writeEnd } = pipe();
 	const reading = readEnd.all();
@@ -61,7 +64,7 @@ async function captured(far: number, near: number, all: Action[], payload: Buffe
 	})();
 	assert.is(isWhole, failure === undefined, 'the stream has its end if and only if the capture succeeded');
 	const asked = all.filter((one) => one.kind === 'request').map(({ name }) => name);
-	if (isWhole) assert.ok(asked.includes('inventory.img'), 'and it has all that an image needs');
+	if (isWhole) assert.ok(asked.includes('inventory.img'), 'and it has all required files');
 }
 
 test(

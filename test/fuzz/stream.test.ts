@@ -1,4 +1,4 @@
-/** Whole streams, right and wrong, into every store and through the built command: taken for whole only if they are. */
+/** Whole streams, valid and invalid, into every store and through the built command: accepted only if they are valid. */
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -29,12 +29,12 @@ import {
 
 const test = suite('streams');
 const LONG = { seconds: 20_000 };
-/** What the tests themselves and garbage may take on top of what was there. */
+/** Maximum growth of memory by the tests themselves and by garbage. */
 const MAX_GROWTH = 300 << 20;
 
 type Image = Map<string, Buffer>;
 
-/** Loads what the shards carry; undefined where it was refused. Rejects where that was no refusal. */
+/** Loads the shards; undefined where they were refused. Rejects where the error was not a refusal. */
 async function loaded(shards: Buffer[], store: HeldStore | DirectoryStore): Promise<true | undefined> {
 	const ends = shards.map((bytes) => {
 		const { readEnd, writeEnd } = pipe();
@@ -60,7 +60,7 @@ function newHeld(): HeldStore {
 	return new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, log });
 }
 
-/** The image that was held, or undefined where the stream was refused. */
+/** The held image, or undefined where the stream was refused. */
 async function held(shards: Buffer[]): Promise<Image | undefined> {
 	const store = newHeld();
 	try {
@@ -73,7 +73,7 @@ async function held(shards: Buffer[]): Promise<Image | undefined> {
 	}
 }
 
-/** The image that was written, likewise; nothing is written beside it, nor without it. */
+/** The written image, likewise; no other files are written, and none after a refusal. */
 async function extracted(shards: Buffer[]): Promise<Image | undefined> {
 	const around = temporaryDirectory();
 	const directory = join(around, 'images');
@@ -93,7 +93,7 @@ async function extracted(shards: Buffer[]): Promise<Image | undefined> {
 
 function checkImage(image: Image | undefined, placed: Placed[]): void {
 	const meant = meaningOf(placed);
-	assert.is(image !== undefined, meant !== undefined, meant ? 'a right stream' : 'a wrong stream');
+	assert.is(image !== undefined, meant !== undefined, meant ? 'a valid stream' : 'an invalid stream');
 	if (!image || !meant) return;
 	assert.equal([...image.keys()].sort(), [...meant.keys()].sort());
 	for (const [name, bytes] of meant) assert.ok(image.get(name)?.equals(bytes), name);
@@ -109,7 +109,7 @@ async function leakFree(work: () => Promise<void>): Promise<void> {
 
 for (const [where, image, count] of [
 	['held', held, 3000],
-	['into a folder', extracted, 1000],
+	['into a directory', extracted, 1000],
 ] as const) {
 	test(
 		`by the rules, or against one: ${where}`,
@@ -142,11 +142,11 @@ for (const [where, image, count] of [
 	});
 }
 
-/** A process takes long to start; these are for what only the whole command can do wrong. */
+/** A process is slow to start; these runs are for errors that only the whole command can have. */
 const THROUGH_COMMAND = full ? 20 : 75;
 
 test(
-	'through the command, into a folder',
+	'through the command, into a directory',
 	async () => {
 		await fc.assert(
 			fc.asyncProperty(placedSteps, async (some) => {
@@ -161,7 +161,7 @@ test(
 				});
 				const streams = shardsOf(some);
 				await Promise.all(shards.map((shard, i) => shard.end(streams[i]!).catch(() => shard.close())));
-				await endsInWords(process, meaningOf(some.placed) !== undefined);
+				await endsWithMessage(process, meaningOf(some.placed) !== undefined);
 				assert.equal(namesIn(around), ['images', 'work']);
 				assert.equal(namesIn(join(around, 'work')), []);
 				const names = namesIn(imagesDir);
@@ -192,11 +192,11 @@ test(
 							(await restore.read(name))?.equals(bytes),
 							`${JSON.stringify(name)} of ${bytes.length}`,
 						);
-					// A CRIU that asks for nothing has failed.
+					// A CRIU that requests nothing has failed.
 					assert.is(await restore.read('absent'), undefined);
 					restore.close();
 				}
-				await endsInWords(process, meant !== undefined);
+				await endsWithMessage(process, meant !== undefined);
 				assert.not.ok(existsSync(join(work, 'streamer-serve.sock')));
 				assert.equal(namesIn(work), []);
 			}),
@@ -206,8 +206,8 @@ test(
 	LONG,
 );
 
-/** Exit code 0, or 1 with one line on stderr. */
-async function endsInWords(
+/** Expects exit code 0, or 1 with one line on stderr. */
+async function endsWithMessage(
 	process: ReturnType<typeof startExtract>['process'],
 	well: boolean,
 ): Promise<void> {

@@ -1,4 +1,4 @@
-// The runner must not take a broken file for a good one.
+// The runner must not count a broken file as passed.
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { temporaryDirectory } from '../support/temporary.js';
 const support = fileURLToPath(new URL('../support/suite.ts', import.meta.url));
 const test = suite('runner');
 
-/** Runs a file of tests that consists of `code`; `seconds` is its limit. */
+/** Runs a test file with the content `code`; `seconds` is its limit. */
 async function run(code: string, { ci = '', seconds = 60 } = {}) {
 	const file = join(temporaryDirectory(), 'fixture.mts');
 	const head = `import { suite, skip, skipImpossible } from ${JSON.stringify(support)};
@@ -40,7 +40,7 @@ test('names failed tests', async () => {
 });
 
 const broken: [what: string, code: string, failure: RegExp][] = [
-	['a rejection that is no Error', `test('a', () => Promise.reject(7)); test.run();`, /not an Error: 7/],
+	['a rejection that is not an Error', `test('a', () => Promise.reject(7)); test.run();`, /not an Error: 7/],
 	[
 		'a before hook that throws',
 		`test.before(() => { throw new Error('x') }); test('a', () => {}); test.run();`,
@@ -79,7 +79,7 @@ test('stops a file that hangs', async () => {
 	assert.match(result.failures[0]!, 'longer than 2 seconds');
 });
 
-test('a skip says why, and is a failure in CI unless the machine cannot', async () => {
+test('a skip has a reason, and is a failure in CI unless the machine cannot run the test', async () => {
 	const code = `test('a', () => skip('no lz4')); test('b', () => skipImpossible('no kernel')); test.run();`;
 	const outside = await run(code);
 	assert.equal(outside.failures, []);
@@ -96,7 +96,7 @@ test('a skip says why, and is a failure in CI unless the machine cannot', async 
 	assert.match(inside.failures[0]!, 'no lz4');
 });
 
-test('the time of each file comes at the end, slowest first, and the totals come last', () => {
+test('the time of each file is printed at the end, slowest first, and then the totals', () => {
 	const cwd = fileURLToPath(new URL('../..', import.meta.url));
 	const run = ['--import', 'tsx', 'test/run.ts', 'net/frame', 'net/address'];
 	const lines = execFileSync(process.execPath, run, { cwd, encoding: 'utf8' }).trimEnd().split('\n');

@@ -1,5 +1,5 @@
-// A command that is not installed comes from Debian's archive, or its tests are left out by name: with an archive of the test's
-// own, which has the package age, and a PATH without that command.
+// A command that is not installed is taken from Debian's archive, or its tests are skipped with a reason. The tests use
+// their own archive, which has the package age, and a PATH without that command.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { installed } from '../support/tools.js';
 const test = suite('tools of others');
 const path = (relative: string) => JSON.stringify(fileURLToPath(new URL(relative, import.meta.url)));
 
-/** A PATH with the machine's commands, but for some. */
+/** A PATH with the machine's commands, except for `names`. */
 function pathWithout(...names: string[]): string {
 	const directory = temporaryDirectory();
 	for (const name of readdirSync('/usr/bin'))
@@ -22,7 +22,7 @@ function pathWithout(...names: string[]): string {
 	return directory;
 }
 
-/** Makes a package that holds one command. */
+/** Creates a package with one command. */
 function pack(archive: string, name: string, command: string, depends: string): string {
 	const tree = join(temporaryDirectory(), 'tree');
 	mkdirSync(join(tree, 'DEBIAN'), { recursive: true });
@@ -38,7 +38,7 @@ function pack(archive: string, name: string, command: string, depends: string): 
 	return `${control}Filename: ./${name}.deb\nSize: ${statSync(file).size}\nSHA256: ${sum}\n`;
 }
 
-/** A configuration of apt that knows but one archive. */
+/** A configuration of apt with only one archive. */
 function aptConfig(archive: string): string {
 	const directory = temporaryDirectory();
 	writeFileSync(join(directory, 'sources.list'), `deb [trusted=yes] file:${archive} ./\n`);
@@ -60,7 +60,7 @@ function archiveOfAge(): string {
 	return archive;
 }
 
-/** Runs a file with one test, which needs age and notes what it says. */
+/** Runs a file with one test, which needs age and stores its output. */
 async function run(env: Record<string, string>) {
 	const directory = temporaryDirectory();
 	const file = join(directory, 'fixture.mts');
@@ -90,7 +90,7 @@ function needApt(): void {
 	if (!installed('apt-get')) skip('there is no apt-get, without which nothing can be got');
 }
 
-test('a command that is missing is got with what it depends on, and nothing is installed', async () => {
+test('a missing command is fetched with its dependencies, and nothing is installed', async () => {
 	needApt();
 	const list = () => spawnSync('dpkg-query', ['-W'], { encoding: 'utf8' }).stdout;
 	const before = list();
@@ -101,14 +101,14 @@ test('a command that is missing is got with what it depends on, and nothing is i
 	assert.is(first.said(), 'got word more of age\n');
 	assert.is(list(), before);
 	assert.not(installed('streamer-interpreter'));
-	// And is there the next time, without an archive.
+	// The next time it is there, without an archive.
 	const second = await run({ ...env, APT_CONFIG: '/dev/null', CRIU_STREAMER_TOOLS: first.tools });
 	assert.is(second.passed, 1, second.output);
 	assert.is(second.said(), first.said());
 });
 
 for (const ci of ['', '1']) {
-	test(`without apt its tests are ${ci ? 'failures in CI' : 'left out, and say why'}`, async () => {
+	test(`without apt its tests are ${ci ? 'failures in CI' : 'skipped with a reason'}`, async () => {
 		const result = await run({ PATH: pathWithout('age', 'apt-get'), CI: ci });
 		const why = /age is not installed, and cannot be got: .*apt-get is not here/;
 		const said = ci ? result.failures : result.skipped.map(({ test, reason }) => `${test}: ${reason}`);
@@ -119,7 +119,7 @@ for (const ci of ['', '1']) {
 	});
 }
 
-test('an archive without the package, and one that is not there: left out, and the next test does not wait', async () => {
+test('an archive without the package, and an absent archive: skipped, and the next test does not wait', async () => {
 	needApt();
 	const PATH = pathWithout('age');
 	const archive = temporaryDirectory();

@@ -1,4 +1,4 @@
-/** Images as CRIU writes them, encoded by hand, so that a mistake in proto/ is no mistake here. */
+/** Images as CRIU writes them, encoded by hand, so that they do not depend on proto/. */
 
 export const PAGEMAP_MAGIC = 0x56084025;
 export const CORE_MAGIC = 0x55053847;

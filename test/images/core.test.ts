@@ -1,4 +1,4 @@
-/** What a core image says of the end of its thread. */
+/** The values in a core image for the end of its thread. */
 import * as assert from 'uvu/assert';
 import { threadEndOf } from '../../src/images/core.js';
 import { suite } from '../support/suite.js';
@@ -9,7 +9,7 @@ const WORD = 0x7f12_3456_7890;
 const LIST = 0x7f12_3456_78a0;
 
 const thread = Buffer.concat([field(1, LIST), field(2, 24)]);
-/** By the field that holds what depends on the architecture. */
+/** By the number of the field that depends on the architecture. */
 const architectures = {
 	'x86-64': 2,
 	arm: 6,
@@ -34,7 +34,7 @@ test('a task that had ended has no thread', () => {
 	assert.is(threadEndOf(image(CORE_MAGIC, core), 'core-1.img'), undefined);
 });
 
-test('an unknown architecture, and what is no core image, are refused', () => {
+test('an unknown architecture, and a file that is not a core image, are refused', () => {
 	const unknown = Buffer.concat([field(1, 99), field(5, thread)]);
 	assert.throws(() => threadEndOf(image(CORE_MAGIC, unknown), 'core-1.img'), /unknown architecture/);
 	assert.throws(() => threadEndOf(image(CORE_MAGIC), 'core-1.img'), /is empty/);

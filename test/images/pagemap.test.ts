@@ -1,4 +1,6 @@
-/** Where an address is in a pages image, for the pagemaps of every CRIU: the same pages, counted in different fields. */
+/**
+ * The offset of an address in a pages image, for the pagemaps of every CRIU: the same pages, counted in different fields.
+ */
 import * as assert from 'uvu/assert';
 import { Pagemap } from '../../src/images/pagemap.js';
 import { suite } from '../support/suite.js';
@@ -39,20 +41,20 @@ for (const [release, count] of Object.entries(entry)) {
 		assert.equal(pagemap.locate(address, 4), [{ offset: 3 * PAGE + 5, address, bytes: 4 }]);
 	});
 
-	test(`${release}: pages of a parent take no place`, () => {
+	test(`${release}: pages of a parent take no space`, () => {
 		const pagemap = of({ pages: 5, flags: PARENT }, { at: START + 5 * PAGE, pages: 1 });
 		assert.equal(pagemap.locate(START, 4), []);
 		assert.is(pagemap.locate(START + 5 * PAGE, 4)[0]!.offset, 0);
 	});
 
-	test(`${release}: a word over the end of an extent is there in part`, () => {
+	test(`${release}: a word across the end of an extent is found in part`, () => {
 		const pagemap = of({ pages: 1 }, { at: START + 2 * PAGE, pages: 1 });
 		const address = START + PAGE - 1;
 		assert.equal(pagemap.locate(address, 4), [{ offset: PAGE - 1, address, bytes: 1 }]);
 		assert.equal(pagemap.locate(START + PAGE, 4), []);
 	});
 
-	test(`${release}: a word over two extents that follow each other`, () => {
+	test(`${release}: a word across two adjacent extents`, () => {
 		const pagemap = of({ pages: 1 }, { at: START + PAGE, pages: 1 });
 		const address = START + PAGE - 2;
 		assert.equal(pagemap.locate(address, 4), [
@@ -73,7 +75,7 @@ test('compressed pages are refused', () => {
 	assert.throws(() => new Pagemap(image(PAGEMAP_MAGIC, head, blocks), 'pagemap-1.img'), /compressed/);
 });
 
-test('what is no pagemap is refused', () => {
+test('a file that is not a pagemap is refused', () => {
 	const refused = (content: Buffer, message: RegExp) =>
 		assert.throws(() => new Pagemap(content, 'pagemap-1.img'), message);
 	refused(Buffer.alloc(0), /pagemap-1\.img is not an image/);

@@ -1,4 +1,4 @@
-// The numbers that src/libc takes for those of the kernel's headers are those of the headers of this machine.
+// The constants of src/libc equal those of the headers of this machine.
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,10 +27,10 @@ const headers = [
 	'linux/sockios.h',
 	'linux/vm_sockets.h',
 ];
-/** An assumption of this program, not a number of the kernel's. */
+/** An assumption of this program, not a constant of the kernel. */
 const OWN = ['PAGE'];
 
-/** All numbers that a module exports, by the names that they have in C. */
+/** All numbers that a module exports, by their names in C. */
 function numbersOf(module: Record<string, unknown>): Map<string, number> {
 	const numbers = Object.entries(module).filter(
 		(entry): entry is [string, number] => typeof entry[1] === 'number' && !OWN.includes(entry[0]),
@@ -38,7 +38,7 @@ function numbersOf(module: Record<string, unknown>): Map<string, number> {
 	return new Map(numbers);
 }
 
-/** What the C compiler says that the names are, as signed 32 bits. */
+/** The values of the names for the C compiler, as signed 32 bits. */
 function asCompiled(names: Iterable<string>): Map<string, number> {
 	const directory = temporaryDirectory();
 	const lines = [...names].map((name) => `printf("${name} %d\\n", (int)${name});`);
@@ -63,7 +63,7 @@ for (const [what, module] of [
 	['constants.ts', constants],
 	['errno.ts', errno],
 ] as const) {
-	test(`every number in ${what} is what the headers say`, () => {
+	test(`every number in ${what} equals that of the headers`, () => {
 		need('gcc');
 		const ours = numbersOf(module);
 		assert.ok(ours.size > 10, 'the module exports its numbers');

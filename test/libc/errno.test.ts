@@ -1,4 +1,4 @@
-// What a failed call of Node's says to the user, in the words of this program's own errors.
+// Messages for failed calls of Node's, in the form of this program's own errors.
 import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -18,7 +18,7 @@ function thrown(call: () => unknown): unknown {
 	throw new Error('it did not throw');
 }
 
-test('a call that failed is named with its file and the cause', () => {
+test('the message of a failed call has its name, its file and the cause', () => {
 	const path = join(temporaryDirectory(), 'none');
 	assert.is(
 		describeError(thrown(() => readFileSync(path))),
@@ -30,15 +30,15 @@ test('a call that failed is named with its file and the cause', () => {
 	);
 });
 
-test('behind an error that says what failed, only the cause is added', () => {
+test('after an error that names the failed call, only the cause is added', () => {
 	const cause = thrown(() => mkdirSync('/proc/nowhere'));
 	assert.is(
-		describeError(new Error('cannot make the images folder', { cause })),
-		'cannot make the images folder: no such file or directory (ENOENT)',
+		describeError(new Error('cannot make the images directory', { cause })),
+		'cannot make the images directory: no such file or directory (ENOENT)',
 	);
 });
 
-test('a call that is explained has the cause in its message, and its errno', () => {
+test('an error of explained() has the cause in its message, and its errno', () => {
 	const error = thrown(() => explained('cannot make it', () => mkdirSync('/proc/nowhere'))) as {
 		errno: number;
 	};
@@ -46,7 +46,7 @@ test('a call that is explained has the cause in its message, and its errno', () 
 	assert.is(error.errno, 2);
 });
 
-test('errors of other kinds are left as they are', () => {
+test('errors of other kinds are unchanged', () => {
 	assert.is(describeError(new Error('a', { cause: new TypeError('b') })), 'a: b');
 	assert.is(describeError(Object.assign(new Error('no host'), { code: 'ENOTFOUND' })), 'no host');
 });

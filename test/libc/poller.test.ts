@@ -1,4 +1,4 @@
-// The poll set, where descriptors come and go behind its back.
+// The poll set, where descriptors are closed and reused without it.
 import { close } from '../../src/libc/calls.js';
 import { makePipe } from '../../src/libc/pipes.js';
 import { EPOLLIN, EPOLLOUT, poller } from '../../src/libc/poller.js';
@@ -13,14 +13,14 @@ function ends(): { readEnd: number; writeEnd: number } {
 	return made;
 }
 
-test('numbers that others closed become timers', async () => {
+test('numbers of descriptors closed elsewhere become timers', async () => {
 	const pipes = Array.from({ length: 8 }, ends);
 	for (const { writeEnd } of pipes) await waitFor(writeEnd, EPOLLOUT);
 	for (const { readEnd, writeEnd } of pipes) for (const fd of [readEnd, writeEnd]) close(fd);
 	await Promise.all(Array.from({ length: 24 }, () => poller.pause(100)));
 });
 
-test('numbers that others closed become pipes', async () => {
+test('numbers of descriptors closed elsewhere become pipes', async () => {
 	const first = ends();
 	await waitFor(first.writeEnd, EPOLLOUT);
 	close(first.writeEnd);

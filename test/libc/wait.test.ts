@@ -1,4 +1,4 @@
-// Waiting for a descriptor: what ends a wait, and that nothing of it stays behind.
+// Waiting for a descriptor: the ends of a wait, after which nothing is left of it.
 
 import * as assert from 'uvu/assert';
 import { onAbort } from '../../src/libc/abort.js';
@@ -51,7 +51,7 @@ test('rejects with the reason of the signal, and can wait again', async () => {
 	assert.is(await waitFor(readEnd, EPOLLIN, { deadline: Date.now() + 5 }), 0);
 });
 
-test('one that became ready in the turn in which another ended the run rejects', async () => {
+test('a wait whose descriptor became ready in the same turn in which another ended the run rejects', async () => {
 	const [first, second] = [ends(), ends()];
 	const controller = new AbortController();
 	const { signal } = controller;
@@ -61,7 +61,7 @@ test('one that became ready in the turn in which another ended the run rejects',
 	assert.is(await waiting, reason);
 });
 
-test('a signal is listened to once, however many wait with it', async () => {
+test('a signal has one listener, however many waits there are', async () => {
 	const { signal } = new AbortController();
 	let listeners = 0;
 	const listen = signal.addEventListener.bind(signal);
@@ -73,11 +73,11 @@ test('a signal is listened to once, however many wait with it', async () => {
 	assert.is(listeners, 1);
 });
 
-test('what was taken back is not called', () => {
+test('a removed callback is not called', () => {
 	const controller = new AbortController();
 	const called: string[] = [];
 	onAbort(controller.signal, () => called.push('first'));
-	onAbort(controller.signal, () => called.push('taken back'))();
+	onAbort(controller.signal, () => called.push('removed'))();
 	controller.abort();
 	onAbort(controller.signal, () => called.push('late'));
 	assert.equal(called, ['first', 'late']);

@@ -10,7 +10,7 @@ const good: [text: string, expected: object][] = [
 	['tcp://host.example:65535', { kind: 'tcp', host: 'host.example', port: 65535 }],
 	['tcp://[::1]:7000', { kind: 'tcp', host: '::1', port: 7000 }],
 	['tcp://[fe80::1%eth0]:7000', { kind: 'tcp', host: 'fe80::1%eth0', port: 7000 }],
-	// No host is this host, and nobody else.
+	// Without a host the address is the loopback.
 	['tcp://:7000', { kind: 'tcp', host: '127.0.0.1', port: 7000 }],
 	['unix:/run/a.sock', { kind: 'unix', path: '/run/a.sock' }],
 	['unix:a b', { kind: 'unix', path: 'a b' }],
@@ -69,7 +69,7 @@ for (const [ip, expected] of hex) {
 	});
 }
 
-test('a sockaddr is described as an address that can be given again', () => {
+test('a sockaddr is described as an address that can be parsed again', () => {
 	assert.is(describeSockaddr(inetSockaddr('10.1.2.3', 80)), 'tcp://10.1.2.3:80');
 	assert.is(describeSockaddr(inetSockaddr('2001:db8::1', 8080)), 'tcp://[2001:db8::1]:8080');
 	assert.is(describeSockaddr(vsockSockaddr(3, 7000)), 'vsock:3:7000');

@@ -1,4 +1,4 @@
-// Messages with their length before them arrive in any pieces, and never make a reader hold more than the limit.
+// Length-prefixed messages may arrive in any pieces, and a reader never buffers more than the limit.
 import * as assert from 'uvu/assert';
 import { Deframer, frame } from '../../src/net/frame.js';
 import { MAX_MESSAGE_BYTES } from '../../src/stream/limits.js';

@@ -1,4 +1,4 @@
-// Addresses and the files with secrets are checked before the other side is waited for.
+// Addresses and the files with secrets are checked before the wait for the other side.
 import { execFileSync } from 'node:child_process';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,7 +32,7 @@ for (const [args, said] of addresses) {
 	});
 }
 
-/** A directory with keys, certificates, and what is neither. */
+/** A directory with keys, certificates, and other files. */
 function secrets(): string {
 	const cwd = temporaryDirectory();
 	for (const name of ['one', 'two']) {
@@ -71,12 +71,12 @@ const files: [what: string, args: string[], said: RegExp][] = [
 		/^--tls-ca cannot be read: none: no such file or directory \(ENOENT\)$/,
 	],
 	[
-		'a certificate that is none',
+		'a file that is not a certificate',
 		['--tls-cert', 'text', '--tls-key', 'one.key'],
 		/^--tls-cert holds no certificate \(PEM\)/,
 	],
 	[
-		'a key that is none',
+		'a file that is not a key',
 		['--tls-cert', 'one.pem', '--tls-key', 'text'],
 		/^--tls-key and --tls-cert cannot be used: /,
 	],

@@ -1,4 +1,4 @@
-// Descriptors that the options name are looked at before CRIU or a stream is waited for.
+// Descriptors that the options name are checked before the wait for CRIU or a stream.
 import { openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -47,7 +47,7 @@ const extFiles: [what: string, command: string, open: () => End, said: RegExp][]
 	],
 ];
 for (const [what, command, open, said] of extFiles) {
-	test(`${what} is no ext file of ${command}`, async () => {
+	test(`${what} is not accepted as an ext file of ${command}`, async () => {
 		for (const more of [[], ['--daemon', '--pidfile', 'pid']]) {
 			const args = ['-W', 'work', ...more, '--ext-file-fds', 'fs.tar:3', command];
 			const answer = await refusalOf({ args, code: 2, fds: [open()] });
@@ -74,13 +74,13 @@ test('a file that is opened for appending takes an ext file', async () => {
 	assert.ok(readFileSync(target).equals(Buffer.concat([Buffer.from('before '), large])));
 });
 
-test('a descriptor for CRIU is nothing else', async () => {
+test('a descriptor for CRIU has no other use', async () => {
 	const args = ['-W', 'work', '--criu-fd', '3', '--ext-file-fds', 'fs.tar:3', 'capture'];
 	const said = await refusalOf({ args, code: 2, fds: [connection().theirs] });
 	assert.match(said, /^--(criu-fd|ext-file-fds): fd 3.* is used by --(ext-file-fds|criu-fd) already$/);
 });
 
-test('what is wrong with a descriptor is known before a work dir, a pidfile or a log is made', async () => {
+test('an error about a descriptor is raised before a work dir, a pidfile or a log is created', async () => {
 	const service = ['-W', 'work', '--pidfile', 'pid', '--log-file', 'log'];
 	const wrong: [args: string[], code: 1 | 2, said: RegExp][] = [
 		[['--shard-fds', '77'], 2, /^shard fd 77 is not open/],

@@ -1,4 +1,5 @@
-// Directories and files that the command would make or write to are tried before a stream is read, and nothing is left of it.
+// Directories and files that the command would create or write to are checked before a stream is read, and the checks leave
+// nothing behind.
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -8,11 +9,11 @@ import { namesIn } from '../support/stand-in.js';
 import { startExtractFrom } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
-import { powerless, refusalOf } from './start.js';
+import { refusalOf, withoutCapabilities } from './start.js';
 
 const test = suite('directories, at the start');
 
-/** A directory with one in it that only root may write to. */
+/** A directory with another one in it that only root may write to. */
 function withReadOnly(): { cwd: string; closed: string } {
 	const cwd = temporaryDirectory();
 	const closed = join(cwd, 'closed');
@@ -32,7 +33,7 @@ test('an images dir that cannot be written to is refused', async () => {
 	const { cwd, closed } = withReadOnly();
 	const args = ['-W', 'work', 'extract', '-D', 'closed'];
 	assert.is(
-		await refusalOf({ args, code: 1, cwd, program: powerless() }),
+		await refusalOf({ args, code: 1, cwd, program: withoutCapabilities() }),
 		`cannot write in the images dir ${closed}: permission denied (EACCES); choose another --images-dir`,
 	);
 });
@@ -40,7 +41,12 @@ test('an images dir that cannot be written to is refused', async () => {
 test('a new images dir below a directory that cannot be written to is refused', async () => {
 	const { cwd, closed } = withReadOnly();
 	assert.is(
-		await refusalOf({ args: ['extract', '-D', 'closed/new/er'], code: 1, cwd, program: powerless() }),
+		await refusalOf({
+			args: ['extract', '-D', 'closed/new/er'],
+			code: 1,
+			cwd,
+			program: withoutCapabilities(),
+		}),
 		`cannot make the images dir ${closed}/new/er: permission denied (EACCES); choose another --images-dir`,
 	);
 });
@@ -49,7 +55,7 @@ test('a work dir that cannot be written to is refused', async () => {
 	const { cwd, closed } = withReadOnly();
 	for (const command of ['capture', 'extract']) {
 		assert.is(
-			await refusalOf({ args: ['-W', 'closed', command], code: 1, cwd, program: powerless() }),
+			await refusalOf({ args: ['-W', 'closed', command], code: 1, cwd, program: withoutCapabilities() }),
 			`cannot write in the work dir ${closed}: permission denied (EACCES); choose another --work-dir`,
 		);
 	}
@@ -95,7 +101,7 @@ for (const [what, make, expected] of spools) {
 	test(`a spool that ${what} is refused`, async () => {
 		const { cwd, spool } = make();
 		const args = ['-W', 'work', '--spool', spool, 'extract'];
-		const said = await refusalOf({ args, code: 1, cwd, program: powerless() });
+		const said = await refusalOf({ args, code: 1, cwd, program: withoutCapabilities() });
 		assert.match(
 			said,
 			new RegExp(`^cannot make an unnamed file in --spool ${spool}: .*; choose a directory`),
@@ -112,7 +118,7 @@ test('a spool on a file system without unnamed files is refused', async () => {
 	);
 });
 
-test('a pidfile that is there is refused, and stays', async () => {
+test('an existing pidfile is refused, and stays', async () => {
 	const cwd = temporaryDirectory();
 	mkdirSync(join(cwd, 'work'));
 	const path = join(cwd, 'work', 'pid');
@@ -129,7 +135,7 @@ test('a pidfile and a log file in a directory that is not there, or cannot be wr
 	const { cwd, closed } = withReadOnly();
 	const file = join(cwd, 'file');
 	writeFileSync(file, '');
-	const program = powerless();
+	const program = withoutCapabilities();
 	const absent = join(cwd, 'work', 'none');
 	const cases: [args: string[], said: string][] = [
 		[['--pidfile', 'none/pid'], `cannot write the pidfile ${absent}/pid: no such file or directory (ENOENT)`],
@@ -146,16 +152,16 @@ test('a pidfile and a log file in a directory that is not there, or cannot be wr
 		assert.is(await refusalOf({ args: ['-W', 'work', ...args, 'serve'], code: 1, cwd, program }), said);
 });
 
-test('with --daemon it is the foreground that says so, and there is no daemon', async () => {
+test('with --daemon the foreground reports the error, and there is no daemon', async () => {
 	const { cwd, closed } = withReadOnly();
 	const args = ['-d', '-W', 'work', '--pidfile', 'pid', '--log-file', 'log', 'extract', '-D', 'closed'];
 	assert.is(
-		await refusalOf({ args, code: 1, cwd, program: powerless() }),
+		await refusalOf({ args, code: 1, cwd, program: withoutCapabilities() }),
 		`cannot write in the images dir ${closed}: permission denied (EACCES); choose another --images-dir`,
 	);
 });
 
-test('an images dir that can be made is made, and holds nothing but the images', async () => {
+test('an images dir that can be created is created, and has only the images', async () => {
 	const images = join(temporaryDirectory(), 'a', 'b');
 	const stdin = pipeOf(streamOf(...whole('inventory.img', 'x'), imageEnd()));
 	await startExtractFrom([stdin], { imagesDir: images }).process.ends();

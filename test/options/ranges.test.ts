@@ -1,4 +1,7 @@
-/** Numbers on the command line: each is taken at the ends of its range, and refused one past them, with the range. */
+/**
+ * Numbers on the command line: each is accepted at the ends of its range, and refused outside of it, with an error that has
+ * the range.
+ */
 import * as assert from 'uvu/assert';
 import { bytesWaiting, pipeSize } from '../../src/libc/pipes.js';
 import { definitions } from '../../src/options/definitions.js';
@@ -65,8 +68,8 @@ const defaults = Object.fromEntries(
 	),
 );
 
-/** What is said about an option; nothing where it is taken. */
-function said(option: string, value: string): string {
+/** The error about an option; empty where it is accepted. */
+function errorOf(option: string, value: string): string {
 	try {
 		readOptions('serve', { ...defaults, [option.slice(2)]: value });
 		return '';
@@ -80,8 +83,8 @@ const test = suite('ranges');
 
 for (const { option, taken, refused, says } of ranges) {
 	test(option, () => {
-		for (const value of taken) assert.is(said(option, value), '', value);
-		for (const value of refused) assert.match(said(option, value), says, value);
+		for (const value of taken) assert.is(errorOf(option, value), '', value);
+		for (const value of refused) assert.match(errorOf(option, value), says, value);
 	});
 }
 
@@ -91,7 +94,7 @@ test('a reader that pauses, with the longest --stall-timeout', async () => {
 	const dump = await StandInDump.connect({ work, process });
 	const out = await dump.file('pages-1.img');
 	const writing = out.end(content(1, 9_000_000));
-	await until('the stream to stand still', () => bytesWaiting(shard!.fd) > pipeSize(shard!.fd) / 2);
+	await until('the stream to stall', () => bytesWaiting(shard!.fd) > pipeSize(shard!.fd) / 2);
 	const reading = shard!.count();
 	await writing;
 	await dump.finish();
@@ -99,7 +102,7 @@ test('a reader that pauses, with the longest --stall-timeout', async () => {
 	assert.ok((await reading) > 9_000_000);
 });
 
-/** What the two sides of a connection say about silence. */
+/** The stall timeouts of the two sides of a connection. */
 const settings = { shards: 1, sends: true, token: undefined, stallMillis: 0 } as LinkSettings;
 
 test('the --stall-timeout of the other side', () => {

@@ -11,15 +11,15 @@ export interface Case {
 	args: readonly string[];
 	/** The exit status: 2 for wrong usage, 1 for the state of the machine. */
 	code: 1 | 2;
-	/** Of the command; a new directory if absent. */
+	/** The current directory of the command; a new directory if absent. */
 	cwd?: string;
 	fds?: readonly End[];
 	program?: Program;
 }
 
 /**
- * What the command says when it is refused. Its stdin stays open and silent, so it is refused before it reads a stream, and
- * nothing may have been made in its current directory.
+ * The error of a command that is refused at its start. Its stdin stays open without input, so it is refused before it reads
+ * a stream, and nothing may have been created in its current directory.
  */
 export async function refusalOf({
 	args,
@@ -41,7 +41,7 @@ export async function refusalOf({
 	assert.equal(everythingIn(cwd), before, 'nothing is left behind');
 	const help = code === 2 ? "Try 'criu-image-streamer --help'.\n" : '';
 	assert.match(said, /^criu-image-streamer: [^\n]+\n/);
-	assert.is(said.slice(said.indexOf('\n') + 1), help, 'one line says why');
+	assert.is(said.slice(said.indexOf('\n') + 1), help, 'one line has the reason');
 	return said.slice('criu-image-streamer: '.length, said.indexOf('\n'));
 }
 
@@ -49,8 +49,8 @@ function everythingIn(directory: string): string[] {
 	return readdirSync(directory, { recursive: true }).map(String).sort();
 }
 
-/** The command without root's power to write where the mode of a directory forbids it. */
-export function powerless(): Program {
+/** The command without root's capability to write where the mode of a directory forbids it. */
+export function withoutCapabilities(): Program {
 	if (process.getuid!() !== 0) return ours;
 	const drop = ['setpriv', '--inh-caps=-all', '--bounding-set=-all'] as const;
 	if (spawnSync(drop[0], [...drop.slice(1), 'true']).status !== 0)

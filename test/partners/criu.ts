@@ -1,7 +1,7 @@
 /**
- * `criu dump` and `criu restore` as shell scripts call them, with a stand-in behind: a dump sends the files of the folder
- * $STAND_IN_IMAGE, a restore reads and compares them, and each that succeeds adds a line to $STAND_IN_LOG. As with CRIU,
- * the action script can keep a process from its end.
+ * `criu dump` and `criu restore` as shell scripts call them, with a stand-in: a dump sends the files of the directory
+ * $STAND_IN_IMAGE, a restore reads and compares them, and each that succeeds adds a line to $STAND_IN_LOG. As with CRIU, a
+ * failing action script keeps the process alive.
  */
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, openSync, readdirSync, readFileSync } from 'node:fs';
@@ -17,10 +17,10 @@ const options = await yargs(process.argv.slice(2))
 	.parseAsync();
 const image = process.env.STAND_IN_IMAGE!;
 const imagesDir = options['images-dir'];
-/** CRIU's scripts find the folder by a descriptor of CRIU. */
+/** CRIU's scripts get the directory as a descriptor of CRIU. */
 const directory = `/proc/${process.pid}/fd/${openSync(imagesDir, 'r')}`;
 
-/** Whether the action script, if there is one, is content. */
+/** Whether the action script, if there is one, succeeds. */
 function script(action: string): boolean {
 	const path = options['action-script'];
 	if (path === undefined) return true;

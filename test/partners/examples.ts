@@ -1,4 +1,4 @@
-/** The examples of a document, run by bash as they are written: only places and numbers are those of the test. */
+/** The examples of a document, run by bash as written: only paths and ports are changed for the test. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,16 +8,16 @@ import { afterwards } from '../support/cleanup.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
-/** More than any filter or pipe on the way holds, so that a stream that stops is noticed. */
+/** More than all filters and pipes hold, so that a stream that stops is noticed. */
 const PAGES_BYTES = 12_000_000;
-/** Of a script: none takes a tenth of it on an ordinary machine. */
+/** Time limit of a script: none takes a tenth of it on an ordinary machine. */
 const SCRIPT_SECONDS = 240;
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 
 /**
- * The shell code below each heading of a document, by heading, for headings that start with `mark`; what is before the first
- * one is under ''.
+ * The shell code below each heading of a document, by heading, for headings that start with `mark`; the code before the
+ * first one is under ''.
  */
 export function examplesOf(document: string, mark = '## '): Map<string, string> {
 	const text = readFileSync(path(`../../${document}`), 'utf8');
@@ -32,18 +32,18 @@ export function examplesOf(document: string, mark = '## '): Map<string, string> 
 	);
 }
 
-/** What a script did. */
+/** The result of a script. */
 export interface Ended {
 	code: number | null;
 	/** stdout and stderr. */
 	output: string;
 }
 
-/** A folder that scripts run in, with the streamer and `criu` in their PATH, and a process to dump. */
+/** A directory that scripts run in, with the streamer and `criu` in their PATH, and a process to dump. */
 export class Stage {
 	readonly directory = temporaryDirectory();
 	readonly env: NodeJS.ProcessEnv;
-	/** Of the process that the examples dump. */
+	/** The pid of the process that the examples dump. */
 	readonly pid: number;
 	#scripts = 0;
 
@@ -65,24 +65,24 @@ export class Stage {
 			...process.env,
 			PATH: `${join(this.directory, 'bin')}:${process.env.PATH}`,
 			PID: String(this.pid),
-			// Where one side fails, the other need not wait for ten minutes.
+			// Where one side fails, the other does not wait for ten minutes.
 			CRIU_STREAMER_TIMEOUT: '100',
 			STAND_IN_IMAGE: join(this.directory, 'dumped'),
 			STAND_IN_LOG: join(this.directory, 'log'),
 		};
 	}
 
-	/** Makes the command `name` from words. */
+	/** Creates the command `name` from words. */
 	provide(name: string, ...command: string[]): void {
 		const file = join(this.directory, 'bin', name);
 		writeFileSync(file, `#!/bin/sh\nexec ${command.map((word) => `'${word}'`).join(' ')} "$@"\n`);
 		chmodSync(file, 0o755);
 	}
 
-	/** Runs a script to its end, with /run/ and /srv/ in the folder. Ends all of its processes when the test ends. */
+	/** Runs a script to its end, with /run/ and /srv/ in the directory. Ends all of its processes when the test ends. */
 	async run(script: string): Promise<Ended> {
 		const here = script.replaceAll(/\/(run|srv)\//g, `${this.directory}/$1/`);
-		// A file: what stays in the background would hold a pipe open, and nobody could tell when all was read.
+		// A file: background processes would hold a pipe open, and its end would not be seen.
 		const messages = join(this.directory, `messages-${this.#scripts++}`);
 		const out = openSync(messages, 'w');
 		const child = spawn('bash', ['-eo', 'pipefail', '-c', here], {
@@ -96,7 +96,7 @@ export class Stage {
 			try {
 				process.kill(-child.pid!, 'SIGKILL');
 			} catch {
-				// All of them have ended.
+				// All processes have ended.
 			}
 		});
 		let code: number | null | undefined;
@@ -124,7 +124,7 @@ export class Stage {
 		return existsSync(log) ? readFileSync(log, 'utf8').split('\n').slice(0, -1) : [];
 	}
 
-	/** Whether the process that the examples dump is there. */
+	/** Whether the process that the examples dump exists. */
 	get lives(): boolean {
 		return !/^State:\s+Z/m.test(readFileSync(`/proc/${this.pid}/status`, 'utf8').toString());
 	}

@@ -19,7 +19,7 @@ function testOf(heading: string, body: () => Promise<void>): void {
 	test(heading, body);
 }
 
-/** A stage, and the example below `heading` of the document with what all examples take for granted. */
+/** A stage, and the example below `heading` of the document with the setup of all examples. */
 function example(heading: string): { stage: Stage; script: string } {
 	const code = examples.get(heading);
 	assert.ok(code, `docs/partners.md has no example below ## ${heading}`);
@@ -32,7 +32,7 @@ function firstBytes(path: string, bytes: number): string {
 	return start.toString('latin1');
 }
 
-/** What the file that a filter made starts with, for the filters that need nothing else. */
+/** The first bytes of the output file of a filter, for the filters that need no further setup. */
 const filters = {
 	lz4: { commands: ['lz4'], file: 'image.lz4', start: '\x04\x22\x4d\x18' },
 	zstd: { commands: ['zstd'], file: 'image.zst', start: '\x28\xb5\x2f\xfd' },
@@ -89,7 +89,7 @@ for (const heading of ['ssh', 'ssh, four at once', 'ssh with a receipt']) {
 	});
 }
 
-test('ssh whose far end fails leaves the process alone', async () => {
+test('the process lives when the remote end of ssh fails', async () => {
 	need('ssh', 'ssh-keygen', 'sshd');
 	const { stage, script } = example('ssh');
 	await startSshd(stage);
@@ -117,12 +117,12 @@ testOf('tar', async () => {
 	assert.ok(readFileSync(join(app, 'inner', 'data')).equals(data));
 });
 
-test('tar reads nothing before the process is frozen, and CRIU starts after tar has unpacked all', async () => {
+test('tar reads nothing before the process is frozen, and CRIU starts after tar has unpacked everything', async () => {
 	need('tar', 'lz4');
 	const { stage, script } = example('tar');
 	const app = join(stage.directory, 'srv', 'app');
 	mkdirSync(app);
-	// Both times tar looks at the world around it: whether the process stands still, and whether CRIU has restored.
+	// Each tar records the state at its time: whether the process is frozen, and whether CRIU has restored.
 	stage.provide('state', 'sh', '-c', 'grep State: /proc/$PID/status > "$0"/srv/app/state', stage.directory);
 	stage.provide('unpacked', 'sh', '-c', 'echo unpacked >> "$STAND_IN_LOG"');
 	await stage.succeeds(

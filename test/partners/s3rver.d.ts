@@ -1,9 +1,9 @@
-/** What the tests use of it: the package has no types. */
+/** The parts that the tests use: the package has no types. */
 declare module 's3rver' {
 	export default class S3rver {
 		constructor(options: {
 			address: string;
-			/** 0: any that is free. */
+			/** 0: any free port. */
 			port: number;
 			silent: boolean;
 			directory: string;

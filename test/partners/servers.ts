@@ -1,4 +1,4 @@
-/** The real servers that partners talk to, on loopback, for as long as a test. */
+/** The real servers that the partners' commands use, on loopback, for the duration of a test. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
@@ -9,7 +9,7 @@ import { tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 import type { Stage } from './examples.js';
 
-/** Makes `ssh target` lead to an sshd of the test: with its own keys and configuration, and the stage's PATH. */
+/** Makes `ssh target` connect to an sshd of the test, with its own keys and configuration and the stage's PATH. */
 export async function startSshd(stage: Stage): Promise<void> {
 	const directory = join(stage.directory, 'ssh');
 	mkdirSync(directory, { mode: 0o700 });
@@ -17,7 +17,7 @@ export async function startSshd(stage: Stage): Promise<void> {
 		const made = spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(directory, name)]);
 		if (made.status !== 0) throw new Error(`ssh-keygen: ${made.stderr}`);
 	}
-	// sshd insists on this folder when it runs as root.
+	// sshd requires this directory when it runs as root.
 	if (process.getuid!() === 0) mkdirSync('/run/sshd', { recursive: true });
 	const port = await freePort();
 	const given = ['PATH', 'STAND_IN_IMAGE', 'STAND_IN_LOG', ...(stage.env.CRIU ? ['CRIU'] : [])];
@@ -63,7 +63,7 @@ async function started(what: string, server: ChildProcess, log: string, sign: Re
 	});
 }
 
-/** Makes `s3cmd` lead to a store of the test, which has the bucket `images`. */
+/** Makes `s3cmd` use a store of the test, which has the bucket `images`. */
 export async function startS3(stage: Stage): Promise<void> {
 	const { default: S3rver } = await import('s3rver');
 	const directory = join(stage.directory, 's3');

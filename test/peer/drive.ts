@@ -1,4 +1,4 @@
-/** What the engine does with shards, as little of it as shows that a transport carries bytes. */
+/** The minimum use of shards that shows that a transport carries bytes. */
 
 import * as assert from 'uvu/assert';
 import { buffer, read, write } from '../../src/libc/calls.js';
@@ -9,7 +9,7 @@ import { checkOptions } from '../../src/options/check.js';
 import type { Command } from '../../src/options/definitions.js';
 import { type Options, readOptions } from '../../src/options/resolve.js';
 import type { LinkRequest } from '../../src/peer/handshake.js';
-import { receiveOver, type Surroundings, sendOver } from '../../src/peer/link.js';
+import { type LinkOverrides, receiveOver, sendOver } from '../../src/peer/link.js';
 import type { Incoming, Outgoing, Shard } from '../../src/stream/shard.js';
 import type { Way } from '../../src/transports/open.js';
 import { afterwards } from '../support/cleanup.js';
@@ -26,7 +26,7 @@ export function optionsOf(command: Command, given: Record<string, unknown>): Opt
 	return readOptions(command, { ...defaults, ...given });
 }
 
-/** How the stream of a command line travels, checked as a command does it. */
+/** The transport of the stream of a command line, checked as a command does. */
 export async function wayOf(command: Command, given: Record<string, unknown>): Promise<Way> {
 	const start = { socketName: undefined, activated: undefined, passesOn: false };
 	return (await checkOptions(optionsOf(command, given), start)).way;
@@ -39,29 +39,31 @@ export async function linkOf(command: Command, given: Record<string, unknown>): 
 	return way.link;
 }
 
-/** What a command line gives, by the names of its options. */
+/** The values of a command line, by the names of its options. */
 export type Given = Record<string, unknown>;
 
-/** Long enough for a slow machine where a time does not matter: it never ends a good connection. */
-const PATIENT: Surroundings = { patienceMillis: 120_000, handshakeMillis: 120_000 };
+/** Time limits that never end a valid connection on a slow machine, for tests that are not about time. */
+const LONG_LIMITS: LinkOverrides = { connectMillis: 120_000, handshakeMillis: 120_000 };
 
 /** The sending side of a command line; it is closed when the test ends. */
-export async function sender(given: Given, limits: Surroundings = {}): Promise<Outgoing> {
-	const outgoing = await sendOver(await linkOf('capture', given), { ...PATIENT, ...limits });
+export async function sender(given: Given, limits: LinkOverrides = {}): Promise<Outgoing> {
+	const outgoing = await sendOver(await linkOf('capture', given), { ...LONG_LIMITS, ...limits });
 	afterwards(() => outgoing.close());
 	return outgoing;
 }
 
 /** The receiving side of a command line; it is closed when the test ends. */
-export async function receiver(given: Given, limits: Surroundings = {}): Promise<Incoming> {
-	const incoming = await receiveOver(await linkOf('extract', given), { ...PATIENT, ...limits });
+export async function receiver(given: Given, limits: LinkOverrides = {}): Promise<Incoming> {
+	const incoming = await receiveOver(await linkOf('extract', given), { ...LONG_LIMITS, ...limits });
 	afterwards(() => incoming.close());
 	return incoming;
 }
 
-/** Starts a listening side by `start`, which passes the limits on; resolves when it listens, with what it resolves with. */
+/**
+ * Starts a listening side with `start`, which passes the limits on; resolves with the promise of `start` when it listens.
+ */
 export async function onceListening<T>(
-	start: (limits: Surroundings) => Promise<T>,
+	start: (limits: LinkOverrides) => Promise<T>,
 ): Promise<{ side: Promise<T> }> {
 	let side!: Promise<T>;
 	await new Promise<void>((resolve, reject) => {
@@ -74,7 +76,7 @@ export async function onceListening<T>(
 /** More than the buffers of both sides hold. */
 const BYTES = 9 << 20;
 
-/** Bytes pass from one side to the other, on every shard, and are confirmed. */
+/** Sends bytes from one side to the other, on every shard, with a confirmation. */
 export async function carry(outgoing: Outgoing, incoming: Incoming): Promise<void> {
 	const sent = outgoing.shards.map((_, i) => pattern(BYTES + i, i));
 	const reading = Promise.all(incoming.shards.map(readAll));
@@ -82,7 +84,8 @@ export async function carry(outgoing: Outgoing, incoming: Incoming): Promise<voi
 	const received = outgoing.received();
 	const got = await reading;
 	assert.is(got.length, sent.length);
-	for (const [i, bytes] of got.entries()) assert.ok(bytes.equals(sent[i]!), `shard ${i} came as it was sent`);
+	for (const [i, bytes] of got.entries())
+		assert.ok(bytes.equals(sent[i]!), `shard ${i} has the sent content`);
 	await incoming.acknowledge();
 	assert.equal(await received, { silent: false });
 }
@@ -97,7 +100,7 @@ export async function writeAll({ fd, name }: Shard, bytes: Buffer): Promise<void
 	}
 }
 
-/** All that comes from a shard, to its end. */
+/** Reads a shard to its end. */
 export async function readAll({ fd, name }: Shard): Promise<Buffer> {
 	const parts: Buffer[] = [];
 	const memory = buffer(1 << 20);
@@ -110,7 +113,7 @@ export async function readAll({ fd, name }: Shard): Promise<Buffer> {
 	}
 }
 
-/** Bytes that differ from shard to shard and from place to place. */
+/** Bytes that differ between shards and between offsets. */
 export function pattern(bytes: number, seed: number): Buffer {
 	const result = Buffer.alloc(bytes);
 	for (let i = 0; i + 4 <= bytes; i += 4) result.writeUInt32LE((i * 2654435761 + seed * 40503) >>> 0, i);

@@ -57,7 +57,7 @@ for (const [what, where] of places) {
 	}
 }
 
-/** Starts a connecting side; resolves when it has tried once, in vain. */
+/** Starts a connecting side; resolves when its first attempt has failed. */
 async function firstTry<T>(address: string, start: () => Promise<T>): Promise<{ side: Promise<T> }> {
 	const listener = await listenAt(parseAddress('--listen', address));
 	const side = start();
@@ -88,7 +88,7 @@ carrying('several connections to several addresses', async () => {
 	await carry(outgoing, incoming);
 });
 
-carrying('as many connections as a stream may have', async () => {
+carrying('the maximum number of connections of a stream', async () => {
 	const [outgoing, incoming] = await linked({ shards: '32' });
 	const reading = Promise.all(incoming.shards.map(readAll));
 	for (const shard of outgoing.shards) await writeAll(shard, Buffer.from(shard.name));
@@ -101,7 +101,7 @@ carrying('as many connections as a stream may have', async () => {
 	await received;
 });
 
-carrying('a minute of silence counts as an end, unless told otherwise', async () => {
+carrying('the default stall timeout is a minute', async () => {
 	const [outgoing, incoming] = await linked();
 	assert.is(outgoing.shards[0]!.stallMillis, 60_000);
 	assert.is(incoming.shards[0]!.stallMillis, 60_000);
@@ -109,7 +109,7 @@ carrying('a minute of silence counts as an end, unless told otherwise', async ()
 	assert.is(other.shards[0]!.stallMillis, 0);
 });
 
-carrying('the path of a UNIX socket is gone once the sides have met', async () => {
+carrying('the path of a UNIX socket is removed once the sides are connected', async () => {
 	const address = unixAddress();
 	await Promise.all([sender({ connect: [address] }), receiver({ listen: [address] })]);
 	assert.not(existsSync(address.slice('unix:'.length)));
@@ -136,7 +136,7 @@ failing('the receiver’s reason reaches a sender that waits for the receipt', a
 	assert.match((await received).message, /says: a gap in the stream$/);
 });
 
-failing('a receiver that goes without a word is an error that names it', async () => {
+failing('a receiver that disconnects without a receipt is an error that names it', async () => {
 	const [outgoing, incoming] = await linked();
 	const received = failureOf(outgoing.received());
 	await readAll(incoming.shards[0]!);
@@ -147,7 +147,7 @@ failing('a receiver that goes without a word is an error that names it', async (
 	);
 });
 
-failing('a receiver that went is told by the next write', async () => {
+failing('a receiver that has disconnected is reported by the next write', async () => {
 	const [outgoing, incoming] = await linked({ shards: '2' });
 	await incoming.close();
 	const error = await failureOf(writeAll(outgoing.shards[1]!, Buffer.alloc(64 << 20)));
@@ -155,13 +155,13 @@ failing('a receiver that went is told by the next write', async () => {
 	assert.match((await outgoing.explain!(error)).message, /closed the connection before/);
 });
 
-failing('an error that the far end knows nothing of stays what it is', async () => {
+failing('an error that the other side has no reason for is unchanged', async () => {
 	const [outgoing] = await linked();
 	const error = new Error('CRIU went away');
 	assert.is(await outgoing.explain!(error), error);
 });
 
-failing('a receipt that the sender cannot hear any more is an error for the receiver', async () => {
+failing('a receipt that the sender cannot receive any more is an error for the receiver', async () => {
 	const [outgoing, incoming] = await linked();
 	await outgoing.close();
 	await readAll(incoming.shards[0]!);
@@ -181,14 +181,14 @@ failing('a receiver that is slow but alive is waited for', async () => {
 	const [outgoing, incoming] = await linked({}, { 'stall-timeout': '3' });
 	const received = outgoing.received();
 	await readAll(incoming.shards[0]!);
-	// Far longer than what counts as silence.
+	// Far longer than the stall timeout.
 	await sleep(7000);
 	await incoming.acknowledge();
 	assert.equal(await received, { silent: false });
 });
 
 failing('a receiver that is silent when it should answer is named', async () => {
-	const { address } = await strangerListens((socket) => {
+	const { address } = await listenAsOther((socket) => {
 		socket.write(frame(accepted(0)));
 		socket.resume();
 	});
@@ -198,8 +198,8 @@ failing('a receiver that is silent when it should answer is named', async () => 
 	assert.is(codeOf(error), 'STALLED');
 });
 
-failing('a receipt before the stream has ended is none', async () => {
-	const { address } = await strangerListens((socket) => {
+failing('a receipt before the end of the stream is an error', async () => {
+	const { address } = await listenAsOther((socket) => {
 		socket.write(frame(accepted(0)));
 		socket.write(frame(link.Receipt.encode({ whole: {} }).finish()));
 	});
@@ -209,7 +209,7 @@ failing('a receipt before the stream has ended is none', async () => {
 });
 
 failing('a receipt that cannot be decoded is an error', async () => {
-	const { address } = await strangerListens((socket) => {
+	const { address } = await listenAsOther((socket) => {
 		socket.write(frame(accepted(0)));
 		socket.write(frame(Buffer.of(255, 255, 255)));
 	});
@@ -220,8 +220,8 @@ failing('a receipt that cannot be decoded is an error', async () => {
 
 failing.run();
 
-/** A server that is none of ours. */
-async function strangerListens(serve: (socket: Socket) => void): Promise<{ address: string }> {
+/** A server with another protocol. */
+async function listenAsOther(serve: (socket: Socket) => void): Promise<{ address: string }> {
 	const path = join(temporaryDirectory(), 'socket');
 	const sockets = new Set<Socket>();
 	const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -237,8 +237,11 @@ async function strangerListens(serve: (socket: Socket) => void): Promise<{ addre
 	return { address: `unix:${path}` };
 }
 
-/** A client that is none of ours: sends `bytes`, and resolves with the answer's reason, or undefined if it was just closed. */
-async function strangerConnects(address: string, bytes: Uint8Array): Promise<string | undefined> {
+/**
+ * A client with another protocol: sends `bytes`, and resolves with the answer's reason, or undefined if the connection was
+ * only closed.
+ */
+async function connectAsOther(address: string, bytes: Uint8Array): Promise<string | undefined> {
 	const socket = await open(address);
 	socket.write(bytes);
 	const answer = new Deframer('the listener', 1 << 20);
@@ -257,7 +260,7 @@ async function open(address: string): Promise<Socket> {
 	return socket;
 }
 
-/** Resolves when the other side has closed `socket`: what it leaves unread turns the end into a reset. */
+/** Resolves when the other side has closed `socket`: input that it leaves unread turns the end into a reset. */
 async function closed(socket: Socket): Promise<void> {
 	if (socket.destroyed || socket.readableEnded) return;
 	await new Promise((resolve) => socket.resume().once('close', resolve).once('end', resolve));
@@ -280,7 +283,7 @@ function tokenFile(text = 'secret\n', mode = 0o600): string {
 
 const guarding = suite('a listener');
 
-const strangers: [what: string, bytes: () => Uint8Array, reason: RegExp | undefined][] = [
+const invalidHellos: [what: string, bytes: () => Uint8Array, reason: RegExp | undefined][] = [
 	['a wrong token', () => greeting({ token: Buffer.from('secreT') }), /the token is wrong/],
 	['a longer token', () => greeting({ token: Buffer.from('secret\n') }), /the token is wrong/],
 	[
@@ -296,9 +299,9 @@ const strangers: [what: string, bytes: () => Uint8Array, reason: RegExp | undefi
 		() => greeting({ shards: 4 }),
 		/4 connections cannot meet 1 connection: give the same number of shards/,
 	],
-	['a shard that is none', () => greeting({ shard: 1 }), /no shard 1 among 1/],
+	['a shard that does not exist', () => greeting({ shard: 1 }), /no shard 1 among 1/],
 	[
-		'silence that no timer counts',
+		'a stall timeout that is too long for a timer',
 		() => greeting({ stall_millis: 2_147_483_001 }),
 		/2147483001 ms is out of range/,
 	],
@@ -307,14 +310,14 @@ const strangers: [what: string, bytes: () => Uint8Array, reason: RegExp | undefi
 	['an empty message', () => Buffer.alloc(4), /speaks version 0/],
 	['half a message', () => greeting().subarray(0, 20), undefined],
 ];
-for (const [what, bytes, reason] of strangers) {
-	guarding(`refuses ${what}, and takes the right one after it`, async () => {
+for (const [what, bytes, reason] of invalidHellos) {
+	guarding(`refuses ${what}, and then accepts a valid connection`, async () => {
 		const address = unixAddress();
 		const warnings: string[] = [];
 		const given = { 'token-file': tokenFile() };
 		const limits = { warn: (text: string) => warnings.push(text) };
 		const incoming = receiver({ listen: [address], ...given }, limits);
-		if (reason) assert.match((await strangerConnects(address, bytes())) ?? '', reason);
+		if (reason) assert.match((await connectAsOther(address, bytes())) ?? '', reason);
 		else {
 			const socket = await open(address);
 			socket.end(bytes());
@@ -327,7 +330,7 @@ for (const [what, bytes, reason] of strangers) {
 	});
 }
 
-guarding('does not wait for one that connects and says nothing, or its hello byte by byte', async () => {
+guarding('does not wait for a client that sends nothing, or its hello byte by byte', async () => {
 	const address = unixAddress();
 	const incoming = receiver({ listen: [address] }, { handshakeMillis: 500 });
 	const silent = await open(address);
@@ -336,13 +339,13 @@ guarding('does not wait for one that connects and says nothing, or its hello byt
 	let sent = 0;
 	const timer = setInterval(() => slow.write(bytes.subarray(sent, ++sent)), 100);
 	afterwards(() => clearInterval(timer));
-	// Both are closed though this side never ends them.
+	// Both are closed although this side never ends them.
 	await Promise.all([silent, slow].map(closed));
 	const outgoing = sender({ connect: [address] });
 	await Promise.all([incoming, outgoing]);
 });
 
-guarding('takes the good ones while strangers hold connections open', async () => {
+guarding('accepts valid connections while other clients hold connections open', async () => {
 	const address = unixAddress();
 	const incoming = receiver({ listen: [address], shards: '4' });
 	for (let i = 0; i < 20; i++) await open(address);
@@ -357,18 +360,18 @@ guarding('does not mix the shards of two runs', async () => {
 	first.write(greeting({ shards: 2, token: Buffer.alloc(0) }));
 	const other = Buffer.alloc(16, 8);
 	const second = greeting({ shards: 2, shard: 1, stream: other, token: Buffer.alloc(0) });
-	const reason = await strangerConnects(address, second);
+	const reason = await connectAsOther(address, second);
 	assert.match(reason ?? '', /another stream is being connected, from unix:/);
 	const twice = greeting({ shards: 2, shard: 0, token: Buffer.alloc(0) });
-	assert.match((await strangerConnects(address, twice)) ?? '', /shard 1 of this stream is connected already/);
-	// The first run dies before it is complete: the next one gets its place.
+	assert.match((await connectAsOther(address, twice)) ?? '', /shard 1 of this stream is connected already/);
+	// The first run ends before it is complete: the next one takes its place.
 	first.destroy();
 	const outgoing = sender({ connect: [address], shards: '2' });
 	await outgoing.catch(() => {});
 	await carry(await outgoing, await incoming);
 });
 
-guarding('closes one that goes on before it was answered', async () => {
+guarding('closes a connection that sends data before it was answered', async () => {
 	const address = unixAddress();
 	const incoming = receiver({ listen: [address], shards: '2' });
 	const eager = await open(address);
@@ -378,7 +381,7 @@ guarding('closes one that goes on before it was answered', async () => {
 	await carry(await sender({ connect: [address], shards: '2' }), await incoming);
 });
 
-guarding('tells the connecting side what it refuses', async () => {
+guarding('sends the connecting side the reason of a refusal', async () => {
 	const address = unixAddress();
 	const incoming = receiver({ listen: [address], 'token-file': tokenFile() });
 	const wrong = failureOf(sender({ connect: [address], 'token-file': tokenFile('other') }));
@@ -395,7 +398,7 @@ guarding('tells the connecting side what it refuses', async () => {
 	await carry(await sender({ connect: [address], 'token-file': tokenFile() }), await incoming);
 });
 
-guarding('does not take an address that is in use', async () => {
+guarding('does not listen at an address that is in use', async () => {
 	const address = unixAddress();
 	const path = address.slice('unix:'.length);
 	void receiver({ listen: [address] }).catch(() => {});
@@ -419,10 +422,10 @@ guarding.run();
 
 const asking = suite('a connecting side');
 
-asking('gives up in time, and says what to do', async () => {
+asking('gives up in time, with an error that has the cure', async () => {
 	const tcp = `tcp://127.0.0.1:${await freePort()}`;
 	for (const address of [tcp, unixAddress()]) {
-		const failure = failureOf(sender({ connect: [address] }, { patienceMillis: 300 }));
+		const failure = failureOf(sender({ connect: [address] }, { connectMillis: 300 }));
 		const error = await failure;
 		assert.match(error.message, /^gave up after/);
 		assert.match(error.message, /start the other side, which has to listen there/);
@@ -430,37 +433,37 @@ asking('gives up in time, and says what to do', async () => {
 	}
 });
 
-asking('tries again when the other side hangs up before it answers', async () => {
-	const { address } = await strangerListens((socket) => socket.destroy());
-	const error = await failureOf(sender({ connect: [address] }, { patienceMillis: 300 }));
+asking('retries when the other side disconnects before it answers', async () => {
+	const { address } = await listenAsOther((socket) => socket.destroy());
+	const error = await failureOf(sender({ connect: [address] }, { connectMillis: 300 }));
 	assert.match(error.message, /^gave up/);
 	assert.match((error.cause as Error).message, /closed the connection without an answer|ECONNRESET|EPIPE/);
 });
 
-asking('does not wait for a server that speaks something else', async () => {
-	const { address } = await strangerListens((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
+asking('does not wait for a server with another protocol', async () => {
+	const { address } = await listenAsOther((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
 	assert.match((await failureOf(sender({ connect: [address] }))).message, /unix:.* speaks another protocol/);
 });
 
-asking('does not take an answer that it does not know for a yes', async () => {
+asking('does not treat an unknown answer as acceptance', async () => {
 	for (const [answer, expected] of [
 		[Buffer.alloc(0), /unix:.* gave no answer that is known/],
 		[Buffer.of(255, 255, 255), /unix:.* speaks another protocol/],
 	] as const) {
-		const { address } = await strangerListens((socket) => socket.write(frame(answer)));
+		const { address } = await listenAsOther((socket) => socket.write(frame(answer)));
 		assert.match((await failureOf(sender({ connect: [address] }))).message, expected);
 	}
 });
 
-asking('does not wait for ever for a server that says nothing', async () => {
-	const { address } = await strangerListens(() => {});
-	const error = await failureOf(sender({ connect: [address] }, { patienceMillis: 300 }));
+asking('does not wait without limit for a server that sends nothing', async () => {
+	const { address } = await listenAsOther(() => {});
+	const error = await failureOf(sender({ connect: [address] }, { connectMillis: 300 }));
 	assert.match(error.message, /unix:.* is silent/);
 });
 
-asking('a name that no host has is an error at once', async () => {
+asking('an unknown host name is an error at once', async () => {
 	const error = await failureOf(
-		sender({ connect: ['tcp://no-such-host.invalid:7000'] }, { patienceMillis: 300 }),
+		sender({ connect: ['tcp://no-such-host.invalid:7000'] }, { connectMillis: 300 }),
 	);
 	const text = `${error.message} ${(error.cause as Error | undefined)?.message}`;
 	assert.match(text, /there is no host no-such-host.invalid/);
@@ -478,23 +481,23 @@ const files: [what: string, text: string, mode: number, expected: RegExp][] = [
 	['that is too long', 'x'.repeat(5000), 0o600, /is longer than 4096 bytes/],
 ];
 for (const [what, text, mode, expected] of files) {
-	secrets(`one ${what} is refused`, async () => {
+	secrets(`a file ${what} is refused`, async () => {
 		const given = { connect: [unixAddress()], 'token-file': tokenFile(text, mode) };
 		assert.match((await failureOf(sender(given))).message, expected);
 	});
 }
 
-secrets('one that is not there is refused', async () => {
+secrets('a file that does not exist is refused', async () => {
 	const path = join(temporaryDirectory(), 'none');
 	const error = await failureOf(sender({ connect: [unixAddress()], 'token-file': path }));
 	assert.match((error.cause as Error).message, /ENOENT.*none/);
 });
 
-secrets('line ends at its end do not count', async () => {
+secrets('line ends at its end are ignored', async () => {
 	await linked({}, { 'token-file': tokenFile('a b\r\n') }, { 'token-file': tokenFile('a b') });
 });
 
-secrets('a listener without one takes whoever has one', async () => {
+secrets('a listener without a token accepts connections with any token', async () => {
 	await linked({}, { 'token-file': tokenFile() });
 });
 

@@ -1,4 +1,4 @@
-// A side that listens is up when the other side can connect: --daemon returns then, and --status-fd gets its NUL.
+// A side that listens is ready when the other side can connect: --daemon returns then, and --status-fd gets its NUL.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -29,10 +29,10 @@ function connects(cwd: string, work: string, ...command: string[]): Streamer {
 
 const textOf = (cwd: string, work: string) => readFileSync(join(cwd, work, 'log'), 'utf8');
 
-test('extract returns when it listens, and replays what comes', async () => {
+test('extract returns when it listens, and replays the received image', async () => {
 	const cwd = temporaryDirectory();
 	const receiver = await listens(cwd, 'to', 'extract');
-	assert.not(namesIn(join(cwd, 'to')).includes(SERVE), 'CRIU may not come yet');
+	assert.not(namesIn(join(cwd, 'to')).includes(SERVE), 'CRIU cannot connect yet');
 	assert.not.match(textOf(cwd, 'to'), /socket-init/);
 	const sender = connects(cwd, 'from', 'capture');
 	await (await StandInDump.connect({ work: join(cwd, 'from'), process: sender })).finish(image);
@@ -56,10 +56,10 @@ test('extract to disk returns when it listens', async () => {
 	await ends(receiver);
 });
 
-test('capture returns when it listens, and CRIU may come when the receiver has', async () => {
+test('capture returns when it listens, and CRIU can connect when the receiver has connected', async () => {
 	const cwd = temporaryDirectory();
 	const sender = await listens(cwd, 'from', 'capture');
-	assert.not(namesIn(join(cwd, 'from')).includes(CAPTURE), 'CRIU may not come yet');
+	assert.not(namesIn(join(cwd, 'from')).includes(CAPTURE), 'CRIU cannot connect yet');
 	const receiver = connects(cwd, 'to', 'extract', '-D', 'images');
 	await appears(join(cwd, 'from'), CAPTURE);
 	await until('the progress line', () => /^socket-init$/m.test(textOf(cwd, 'from')));
@@ -101,7 +101,7 @@ test('a script that starts the receiver first and then the sender does not hang'
 	assert.equal(namesIn(join(cwd, 'images')), ['inventory.img', 'pages-1.img']);
 });
 
-test('what fails after the foreground has returned is in the log', async () => {
+test('an error after the foreground has returned is in the log', async () => {
 	const cwd = temporaryDirectory();
 	const receiver = await listens(cwd, 'to', 'extract');
 	const sender = connects(cwd, 'from', 'capture');
@@ -118,7 +118,7 @@ test('what fails after the foreground has returned is in the log', async () => {
 	assert.equal(namesIn(join(cwd, 'to')), ['log']);
 });
 
-test('what fails before it listens is said in the foreground', async () => {
+test('an error before the daemon listens is reported in the foreground', async () => {
 	const cwd = temporaryDirectory();
 	const args = ['-W', 'to', '--daemon', '--pidfile', 'pid', '--listen', 'unix:none/socket', 'extract'];
 	assert.match(await new Streamer(args, { cwd }).ends(1), /none.*no such file or directory \(ENOENT\)/);

@@ -18,7 +18,7 @@ import { carry, failureOf, type Given, onceListening, readAll, receiver, sender,
 
 const test = suite('TLS');
 
-/** A certificate authority, and certificates by openssl for both sides, and by a CA that nobody trusts. */
+/** A certificate authority, certificates by openssl for both sides, and one of an untrusted CA. */
 interface Pki {
 	ca: string;
 	server: Given;
@@ -34,7 +34,7 @@ test.before(() => {
 	directory = temporaryDirectory();
 });
 
-/** Made for the first test that wants it: it needs openssl, and only a test can be skipped. */
+/** Created by the first test that needs it: it requires openssl, and only a test can be skipped. */
 function pki(): Pki {
 	if (made) return made;
 	const command = tool('openssl');
@@ -92,7 +92,7 @@ for (const [what, where] of places) {
 	}
 }
 
-test('a token, and no certificate of the client’s, where the listener names no CA', async () => {
+test('a token, and no certificate of the client, where the listener has no CA', async () => {
 	const address = await tcp();
 	const [incoming, outgoing] = await Promise.all([
 		receiver({ listen: [address], ...pki().server }),
@@ -101,7 +101,7 @@ test('a token, and no certificate of the client’s, where the listener names no
 	await carry(outgoing, incoming);
 });
 
-test('the first bytes come before the last are written', async () => {
+test('the first bytes are received before the last are written', async () => {
 	const address = await tcp();
 	const [incoming, outgoing] = await Promise.all([
 		receiver({ listen: [address], ...server() }),
@@ -110,7 +110,7 @@ test('the first bytes come before the last are written', async () => {
 	const { fd } = incoming.shards[0]!;
 	for (let i = 1; i <= 20; i++) {
 		await writeAll(outgoing.shards[0]!, Buffer.from('a little'));
-		await until('it to come', () => bytesWaiting(fd) === i * 'a little'.length);
+		await until('the bytes', () => bytesWaiting(fd) === i * 'a little'.length);
 	}
 	const received = outgoing.received();
 	assert.is(String(await readAll(incoming.shards[0]!)), 'a little'.repeat(20));
@@ -129,10 +129,10 @@ const refusedClients: [what: string, given: () => Given, reason: RegExp][] = [
 	['without TLS', () => ({}), /refuses: TLS is needed here: give a certificate/],
 ];
 for (const [what, given, reason] of refusedClients) {
-	test(`a client ${what} is refused, and the right one is taken after it`, async () => {
+	test(`a client ${what} is refused, and a valid one is accepted after it`, async () => {
 		const address = await tcp();
 		const incoming = receiver({ listen: [address], ...server() });
-		const error = await failureOf(sender({ connect: [address], ...given() }, { patienceMillis: 20_000 }));
+		const error = await failureOf(sender({ connect: [address], ...given() }, { connectMillis: 20_000 }));
 		assert.match(`${error.message} ${(error.cause as Error | undefined)?.message}`, reason);
 		const outgoing = await sender({ connect: [address], ...client() });
 		await carry(outgoing, await incoming);
@@ -140,11 +140,11 @@ for (const [what, given, reason] of refusedClients) {
 }
 
 const distrusts: [what: string, given: () => Given][] = [
-	['trusts nobody', () => pki().client],
+	['trusts no CA', () => pki().client],
 	['trusts another CA', () => ({ ...pki().client, 'tls-ca': pki().server['tls-cert'] })],
 ];
 for (const [what, given] of distrusts) {
-	test(`a client that ${what} is told why, and so is the listener`, async () => {
+	test(`a client that ${what} gets the reason, and so does the listener`, async () => {
 		const address = await tcp();
 		const warnings: string[] = [];
 		const incoming = receiver(
@@ -182,7 +182,7 @@ test('a listener of another CA is not trusted', async () => {
 	await endListener(address, incoming);
 });
 
-/** Lets a listener that is still waiting have what it waits for, so that nothing stays. */
+/** Connects to a listener that is still waiting, so that it ends. */
 async function endListener(address: string, incoming: Promise<Incoming>): Promise<void> {
 	const port = Number(address.split(':')[2]);
 	const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false });
@@ -192,7 +192,7 @@ async function endListener(address: string, incoming: Promise<Incoming>): Promis
 	await incoming;
 }
 
-test('TLS to a listener without it is an error that says so', async () => {
+test('TLS to a listener without TLS is an error with that reason', async () => {
 	const address = await tcp();
 	const incoming = receiver({ listen: [address] });
 	const error = await failureOf(sender({ connect: [address], ...client() }));
@@ -200,7 +200,7 @@ test('TLS to a listener without it is an error that says so', async () => {
 	await carry(await sender({ connect: [address] }), await incoming);
 });
 
-test('TLS 1.2 is not spoken', async () => {
+test('TLS 1.2 is refused', async () => {
 	const address = await tcp();
 	const { side: incoming } = await onceListening((limits) =>
 		receiver({ listen: [address], ...server() }, limits),
@@ -209,14 +209,14 @@ test('TLS 1.2 is not spoken', async () => {
 	const ca = readFileSync(pki().ca);
 	const failure = await new Promise<Error>((resolve, reject) => {
 		const socket = tlsConnect({ port, host: '127.0.0.1', ca, maxVersion: 'TLSv1.2' });
-		socket.on('secureConnect', () => reject(new Error('it was spoken')));
+		socket.on('secureConnect', () => reject(new Error('it was accepted')));
 		socket.on('error', resolve);
 	});
 	assert.match(failure.message, /protocol version|alert/i);
 	await carry(await sender({ connect: [address], ...client() }), await incoming);
 });
 
-test('a client that connects and says nothing is closed in time', async () => {
+test('a client that connects and sends nothing is disconnected in time', async () => {
 	const address = await tcp();
 	const { side: incoming } = await onceListening((limits) =>
 		receiver({ listen: [address], ...server() }, { handshakeMillis: 2000, ...limits }),
@@ -247,7 +247,7 @@ test('the receiver’s reason reaches a sender in the middle of its writing', as
 	assert.match(error.message, /^the receiver at tcp:.* says: cannot write pages-1.img: no space left$/);
 });
 
-test('a receiver that goes without a word is an error that names it', async () => {
+test('a receiver that disconnects without a receipt is an error that names it', async () => {
 	const [outgoing, incoming] = await linked();
 	const received = failureOf(outgoing.received());
 	await readAll(incoming.shards[0]!);
@@ -255,7 +255,7 @@ test('a receiver that goes without a word is an error that names it', async () =
 	assert.match((await received).message, /tcp:.*(closed the connection before|broke)/);
 });
 
-test('a sender that goes in the middle is an end that comes too early, not a wait', async () => {
+test('a sender that disconnects in the middle is a premature end, not a wait', async () => {
 	const [outgoing, incoming] = await linked();
 	const reading = readAll(incoming.shards[0]!);
 	await writeAll(outgoing.shards[0]!, Buffer.alloc(100_000));
@@ -263,7 +263,7 @@ test('a sender that goes in the middle is an end that comes too early, not a wai
 	assert.ok((await reading).length <= 100_000);
 });
 
-test('a pump holds little of a stream that nobody reads', async () => {
+test('a pump buffers little of a stream without a reader', async () => {
 	const [outgoing, incoming] = await linked();
 	const shard = outgoing.shards[0]!;
 	let written = 0;
@@ -274,7 +274,7 @@ test('a pump holds little of a stream that nobody reads', async () => {
 		}
 	})();
 	const stuck = await settled('the writer', () => written);
-	assert.ok(stuck < 100, `${stuck} MiB went out though nobody read`);
+	assert.ok(stuck < 100, `${stuck} MiB were sent although there was no reader`);
 	const reading = readAll(incoming.shards[0]!);
 	await writing;
 	const received = outgoing.received();
@@ -295,23 +295,23 @@ const wrong: [what: string, given: () => Given, expected: RegExp][] = [
 		/--tls-cert and --tls-key belong together/,
 	],
 	[
-		'a file that is not there',
+		'a file that does not exist',
 		() => ({ connect: ['unix:/x'], 'tls-ca': '/nonexistent' }),
 		/--tls-ca cannot be read/,
 	],
 	[
-		'a file that is no certificate',
+		'a file that is not a certificate',
 		() => ({ connect: ['unix:/x'], 'tls-ca': pki().server['tls-key'] }),
 		/--tls-ca/,
 	],
 ];
 for (const [what, given, expected] of wrong) {
 	test(`${what} is an error at once`, async () => {
-		assert.match((await failureOf(sender(given(), { patienceMillis: 100 }))).message, expected);
+		assert.match((await failureOf(sender(given(), { connectMillis: 100 }))).message, expected);
 	});
 }
 
-test('a server that takes connections and does not speak is given up', async () => {
+test('a server that accepts connections and does not answer is given up', async () => {
 	const silent = createPlainServer(() => {});
 	const sockets = new Set<{ destroy(): void }>();
 	silent.on('connection', (socket) => sockets.add(socket));
@@ -322,7 +322,7 @@ test('a server that takes connections and does not speak is given up', async () 
 	});
 	const { port } = silent.address() as { port: number };
 	const given = { connect: [`tcp://127.0.0.1:${port}`], ...client() };
-	assert.match((await failureOf(sender(given, { patienceMillis: 500 }))).message, /no TLS with tcp:.*silent/);
+	assert.match((await failureOf(sender(given, { connectMillis: 500 }))).message, /no TLS with tcp:.*silent/);
 });
 
 test.run();

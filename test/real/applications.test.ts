@@ -1,4 +1,4 @@
-/** Applications of many kinds, each of which checks itself after its restore. */
+/** Applications of many kinds, each of which checks its state after its restore. */
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
 import { freePort } from '../support/free-port.js';
@@ -44,7 +44,7 @@ test('a listening TCP port that changes', async () => {
 
 	const wrong = scene.shell('criu-image-streamer extract -W dst --tcp-listen-remap 1:2 < image');
 	await wrong.ends(1);
-	assert.match(wrong.messages(), new RegExp(`\\b${oldPort}\\b`), 'the error lists the ports that are there');
+	assert.match(wrong.messages(), new RegExp(`\\b${oldPort}\\b`), 'the error lists the existing ports');
 
 	const extract = scene.shell(
 		`criu-image-streamer extract -W dst --tcp-listen-remap ${oldPort}:${newPort} < image`,
@@ -56,10 +56,10 @@ test('a listening TCP port that changes', async () => {
 	await ask(oldPort).catch(() => {
 		refused = true;
 	});
-	assert.ok(refused, 'nobody listens at the old port');
+	assert.ok(refused, 'nothing listens at the old port');
 });
 
-/** What the listener answers. */
+/** The answer of the listener. */
 function ask(port: number): Promise<string> {
 	return new Promise((resolve, reject) => {
 		let answer = '';

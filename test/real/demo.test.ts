@@ -8,7 +8,7 @@ import { criuOrSkip } from './scene.js';
 
 const test = suite('the demo');
 
-/** Its output; it must end well, and leave nothing in the folder for temporary files. */
+/** Its output; it must succeed, and leave nothing in the directory for temporary files. */
 function demo(criu: string): string {
 	const TMPDIR = temporaryDirectory();
 	const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'examples/demo.ts'], {

@@ -1,4 +1,4 @@
-/** What CRIU can be asked for besides a plain dump and restore. */
+/** Uses of CRIU besides a plain dump and restore. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -19,7 +19,7 @@ test('an application that runs on after its dump', async () => {
 	await scene.dump(application, stream, 'src', '--leave-running');
 	await application.verify();
 	await application.verify();
-	// The image is from before the two checks, which write all memory anew.
+	// The image was dumped before the two checks, which rewrite all memory.
 	await application.backToDump();
 	await scene.restore(stream);
 	await stream.ends();
@@ -32,7 +32,7 @@ for (const release of ['sid', 'experimental'] as const) {
 		const scene = new Scene(criuOrSkip(release));
 		const application = await scene.start('threads', 48, 1);
 		scene.makeDirectories('src', 'dst');
-		// CRIU writes no log before it has its images folder.
+		// CRIU writes no log before it has its images directory.
 		const script = `--action-script ${scene.script(`touch asked-$CRTOOLS_SCRIPT_ACTION; exec ${HOOK}`)}`;
 		const dump = scene.criuCommand('dump', 'src', '--stream', `-t ${application.pid}`, script);
 		await until('the action script', () => existsSync(join(scene.directory, 'asked-pre-stream')));
@@ -46,7 +46,7 @@ for (const release of ['sid', 'experimental'] as const) {
 	});
 }
 
-test('a dump whose image is lost leaves the application alone, with the action script', async () => {
+test('with the action script, the application lives after a dump whose image is lost', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 48, 1);
 	const capture = scene.shell('criu-image-streamer capture -W src | head -c 10000000 >/dev/null');
@@ -64,7 +64,7 @@ test('a dump whose image is lost leaves the application alone, with the action s
 	await application.verify();
 });
 
-test('a lazy dump: the image is whole while CRIU goes on serving pages, with its socket open', async () => {
+test('a lazy dump: the image is complete while CRIU is still serving pages, with its socket open', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 48, 1);
 	const stream = scene.shell(STREAM);
@@ -90,7 +90,7 @@ test('a dump that fails is a failed stream', async () => {
 	const scene = new Scene();
 	const stream = scene.shell('criu-image-streamer capture -W src | criu-image-streamer extract -W dst');
 	await scene.socket('src', 'capture', stream);
-	// Nobody has this number: the largest that Linux gives is 4194304.
+	// No process has this pid: the maximum in Linux is 4194304.
 	const dump = scene.criuCommand('dump', 'src', '--stream', '-t 4194305');
 	await until('the end of the dump', () => dump.code !== undefined);
 	assert.is.not(dump.code, 0);

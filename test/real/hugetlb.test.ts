@@ -1,4 +1,4 @@
-/** Memory of huge pages, which CRIU can restore from files only: what is said where it is tried from a stream. */
+/** Memory of huge pages, which CRIU can restore only from files: the messages where it is tried from a stream. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { afterwards } from '../support/cleanup.js';
@@ -7,12 +7,14 @@ import { until } from '../support/until.js';
 import { Scene } from './scene.js';
 
 const PAGES = '/proc/sys/vm/nr_hugepages';
-/** What the application holds, and as many for the moment in which both the old and the new one have some. */
+/** The pages of the application, and as many for the moment in which both the old and the new one have some. */
 const NEEDED = 8;
 
 const test = suite('hugetlb memory');
 
-/** Lets the kernel keep huge pages until the test ends; skips it where that is not permitted, or memory is in pieces. */
+/**
+ * Makes the kernel reserve huge pages until the test ends; skips it where that is not permitted, or memory is fragmented.
+ */
 function hugePages(): void {
 	let before: string;
 	try {
@@ -37,7 +39,7 @@ async function dumped(kind: 'private' | 'shared' = 'private') {
 	return { scene, application };
 }
 
-test('a restore from the stream fails, with the reason and what to do; from files it works', async () => {
+test('a restore from the stream fails, with the reason and the cure; from files it works', async () => {
 	const { scene, application } = await dumped();
 	const serve = scene.shell('criu-image-streamer extract -W dst < image');
 	await scene.socket('dst', 'serve', serve);
@@ -47,7 +49,7 @@ test('a restore from the stream fails, with the reason and what to do; from file
 	assert.not.match(serve.messages(), /--keep/);
 	await until('the end of criu', () => criu.code !== undefined);
 	assert.is.not(criu.code, 0);
-	// What the failed restore has made has its pid for a moment longer.
+	// A process of the failed restore has the pid for a moment longer.
 	await application.gone();
 
 	await scene.shell('criu-image-streamer extract -D files < image').ends();

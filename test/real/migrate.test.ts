@@ -1,6 +1,6 @@
 /**
- * examples/migrate.sh between two hosts: network namespaces at the ends of a cable (a veth pair), the target with processes
- * and mounts of its own, too, so that its processes may have the same numbers.
+ * examples/migrate.sh between two hosts: network namespaces at the ends of a cable (a veth pair). The target also has its
+ * own pid and mount namespaces, so that its processes may have the same pids.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
@@ -27,19 +27,19 @@ const test = suite('migration between two hosts');
 
 const SOURCE = '192.0.2.1';
 const TARGET = '192.0.2.2';
-/** The stream's and the application's; other tests may run on this machine. */
+/** The ports of the stream and of the application; other tests may run on this machine. */
 const STREAM_PORT = 10_000 + (process.pid % 50_000);
 const PORT = 7001;
-/** More than all buffers of a connection hold, so that a cut comes in the middle. */
+/** More than all buffers of a connection hold, so that a cut is in the middle. */
 const MEGABYTES = 96;
-/** What has come of the stream when the cable is cut. */
+/** The received bytes of the stream when the cable is cut. */
 const BYTES_BEFORE_CUT = 10_000;
-/** Of the whole script, with time for a peer to count as silent. */
+/** Time limit of the whole script, including a stall timeout. */
 const SCRIPT_SECONDS = 240;
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 
-/** Keeps no file that others write to: CRIU compares their sizes. */
+/** Its stderr must not be a file that other processes write to: CRIU compares file sizes. */
 const counter = ['bash', '-c', 'exec perl "$0" "$@" 2>/dev/null', path('programs/counter.pl')];
 
 function ip(...args: string[]): void {
@@ -57,20 +57,20 @@ function read(file: string): string {
 
 let scenes = 0;
 
-/** Two hosts, the cable between them, and an application on the source. Gone when the test ends. */
+/** Two hosts, the cable between them, and an application on the source; removed when the test ends. */
 class Hosts {
 	readonly directory = temporaryDirectory();
 	readonly source = `criu-${process.pid}-${++scenes}-a`;
 	readonly target = `criu-${process.pid}-${scenes}-b`;
 	readonly count = join(this.directory, 'count');
-	/** Of the script, once it has ended. */
+	/** The exit code of the script, once it has ended. */
 	code: number | null | undefined;
 	/** Words before a command that runs on the target. */
 	onTarget: string[] = [];
 	/** The application. */
 	pid = 0;
 	readonly #log = openSync(join(this.directory, 'messages'), 'a');
-	/** Whose end is the end of every process on the target. */
+	/** The init process of the target; when it ends, every process on the target ends. */
 	#init = 0;
 
 	async setUp(): Promise<void> {
@@ -108,7 +108,10 @@ class Hosts {
 		return ['nsenter', `--net=/run/netns/${this.source}`];
 	}
 
-	/** The commands in a folder of the PATH; CRIU's can be told to wait with a dump, and to lie about a restore. */
+	/**
+	 * Creates the commands in a directory of the PATH; the one for CRIU can delay a dump, and report a successful restore as
+	 * failed.
+	 */
 	#provide(criu: string): void {
 		const bin = join(this.directory, 'bin');
 		mkdirSync(bin);
@@ -130,12 +133,12 @@ class Hosts {
 			const child = read(`/proc/${pid}/task/${pid}/children`).trim();
 			return read(`/proc/${child}/comm`) === 'sleep\n' && Number(child);
 		});
-		// It has forked, and would leave it behind.
+		// It has forked, and its end would not end its child.
 		afterwards(() => process.kill(this.#init, 'SIGKILL'));
 		this.onTarget = ['nsenter', '--target', String(this.#init), '--net', '--pid', '--mount'];
 	}
 
-	/** Starts a command in a session of its own; it is ended with the test. */
+	/** Starts a command in a new session; it is ended with the test. */
 	start(where: string[], ...command: (string | number)[]): ChildProcess {
 		const [first, ...rest] = [...where, ...command].map(String);
 		const child = spawn(first!, rest, {
@@ -154,7 +157,7 @@ class Hosts {
 		return child;
 	}
 
-	/** The script of the example, with the target as it would be called there. */
+	/** Starts the script of the example, with the target's command as its argument. */
 	migrate(): void {
 		const address = `tcp://${TARGET}:${STREAM_PORT}`;
 		const script = this.start(
@@ -181,7 +184,7 @@ class Hosts {
 		});
 	}
 
-	/** Waits until the application has counted on, and checks that it never miscounted. */
+	/** Waits until the application has counted further, and checks that it never miscounted. */
 	async counts(): Promise<void> {
 		const numbers = () => read(this.count).split('\n').slice(0, -1);
 		const before = numbers().length;
@@ -190,7 +193,7 @@ class Hosts {
 		assert.is(wrong, -1, `line ${wrong}`);
 	}
 
-	/** What the port of the application says, to somebody on the source; undefined where nobody listens. */
+	/** The answer of the application's port to a client on the source; undefined where nothing listens. */
 	ask(address: string): number | undefined {
 		const [command, ...args] = this.onSource;
 		const asked = ['timeout', '20', 'bash', '-c', `cat < /dev/tcp/${address}/${PORT}`];
@@ -206,7 +209,7 @@ class Hosts {
 		return stdout.split('\n').filter((line) => line && !line.includes('/proc/[0-9]*'));
 	}
 
-	/** The receiving command, as this host numbers it. */
+	/** The pid of the receiving command on this host. */
 	receiver(): number {
 		const found = readdirSync('/proc').find((pid) => {
 			const words = /^\d+$/.test(pid) ? read(`/proc/${pid}/cmdline`).split('\0') : [];
@@ -216,7 +219,7 @@ class Hosts {
 		return Number(found);
 	}
 
-	/** The application runs on here, and nothing of it is on the target. */
+	/** Checks that the application runs on the source, and that nothing of it is on the target. */
 	async stays(): Promise<void> {
 		await this.ends(1);
 		assert.match(this.output, /goes on running here/);
@@ -243,7 +246,7 @@ test('a process that counts, with an open file and a port, goes to the target', 
 test('a cable that is cut in the middle: the process stays', async () => {
 	const hosts = new Hosts();
 	await hosts.setUp();
-	// The target takes nothing more from before the dump begins, so that the cut comes before the end however fast all is.
+	// The target reads nothing more before the dump begins, so that the cut is before the end at any speed.
 	writeFileSync(join(hosts.directory, 'wait'), '');
 	hosts.migrate();
 	await hosts.says('socket-init');
@@ -260,7 +263,7 @@ test('a cable that is cut in the middle: the process stays', async () => {
 	await hosts.stays();
 });
 
-test('a port that is taken on the target: the process stays', async () => {
+test('a port that is in use on the target: the process stays', async () => {
 	const hosts = new Hosts();
 	await hosts.setUp();
 	const other = join(hosts.directory, 'other');
@@ -273,7 +276,7 @@ test('a port that is taken on the target: the process stays', async () => {
 	await hosts.stays();
 });
 
-test('a restore whose success is not heard of: the process stays, and its copy goes', async () => {
+test('a restore whose success is not reported: the process stays, and its copy is ended', async () => {
 	const hosts = new Hosts();
 	await hosts.setUp();
 	writeFileSync(join(hosts.directory, 'lie'), '');

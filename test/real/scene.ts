@@ -1,6 +1,6 @@
 /**
  * A real CRIU, an application, and shell commands with the streamer between them, as a user would type them. Every wait has
- * a limit that a slow machine never reaches: a hung CRIU fails its test and takes nothing else with it.
+ * a limit that a slow machine never reaches: a hung CRIU fails only its own test.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
@@ -28,10 +28,10 @@ import { temporaryDirectory } from '../support/temporary.js';
 import { needIn, tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 
-/** As much of a log is shown when something fails. */
+/** Characters of a log that are shown after a failure. */
 const LOG_CHARACTERS = 3000;
 
-/** One folder for the life of the test file: the compiled applications, and the streamer under its name for users. */
+/** A directory for the duration of the test file: the compiled applications, and the streamer under its name for users. */
 const tools = mkdtempSync(join(tmpdir(), 'criu-streamer-tools-'));
 process.on('exit', () => rmSync(tools, { recursive: true, force: true }));
 symlinkSync(fileURLToPath(new URL('../../dist/bin.js', import.meta.url)), join(tools, 'criu-image-streamer'));
@@ -75,10 +75,10 @@ function kill(pid: number, signal: NodeJS.Signals): void {
 	}
 }
 
-/** The session of a process; undefined when it is gone. */
+/** The session of a process; undefined when it has ended. */
 function sessionOf(pid: string): number | undefined {
 	try {
-		// After the name in parentheses, which may hold anything: state, parent, group, session.
+		// After the name in parentheses, which may have any characters: state, parent, group, session.
 		const [, , , session] = readFileSync(`/proc/${pid}/stat`, 'utf8')
 			.replace(/^.*\) /s, '')
 			.split(' ');
@@ -88,7 +88,7 @@ function sessionOf(pid: string): number | undefined {
 	}
 }
 
-/** The application, before its dump and after its restore: CRIU brings it back with the same pid and the same open files. */
+/** The application, before its dump and after its restore: CRIU restores it with the same pid and the same open files. */
 export class Application {
 	/** Bytes of its output at its dump. */
 	private bytes = 0;
@@ -98,7 +98,7 @@ export class Application {
 		readonly output: string,
 	) {}
 
-	/** To be called when it is about to be dumped: its output is as it will be. */
+	/** To be called just before its dump: records the size of its output. */
 	remember(): void {
 		this.bytes = statSync(this.output).size;
 	}
@@ -107,29 +107,29 @@ export class Application {
 		return readFileSync(this.output, 'utf8').split('\n').slice(0, -1);
 	}
 
-	/** Whether any process of its session is there, be it a zombie: CRIU cannot give a number that one still has. */
+	/** Whether any process of its session exists, even a zombie: CRIU cannot restore a pid that is in use. */
 	exists(): boolean {
 		return readdirSync('/proc').some((entry) => /^\d+$/.test(entry) && sessionOf(entry) === this.pid);
 	}
 
-	/** Ends it, with all of its group: its children have its number, also after a restore. */
+	/** Ends it, with all of its group: its children are in its group, also after a restore. */
 	end(): void {
 		kill(-this.pid, 'SIGKILL');
 	}
 
-	/** Waits until it is gone after a dump, or after its end. */
+	/** Waits until it has ended, after a dump or after {@link kill}. */
 	async gone(): Promise<void> {
 		await until('the end of the application', () => !this.exists());
 	}
 
-	/** Ends it, and undoes what it has done since its dump: CRIU restores no open file that has changed its size. */
+	/** Ends it, and truncates the output since its dump: CRIU does not restore an open file whose size has changed. */
 	async backToDump(): Promise<void> {
 		this.end();
 		await this.gone();
 		truncateSync(this.output, this.bytes);
 	}
 
-	/** Lets the application check all that it holds. */
+	/** Makes the application check its state. */
 	async verify(): Promise<void> {
 		const before = this.lines().length;
 		process.kill(this.pid, 'SIGUSR1');
@@ -138,7 +138,7 @@ export class Application {
 	}
 }
 
-/** A shell command that runs on, with its messages. */
+/** A shell command in the background, with its messages. */
 export class Command {
 	/** The exit code, once it has ended. */
 	code: number | undefined;
@@ -163,14 +163,14 @@ export class Command {
 	}
 }
 
-/** A folder with an application and streamers in it, all gone after the test. */
+/** A directory with an application and streamers, all removed after the test. */
 export class Scene {
 	readonly directory = temporaryDirectory();
 	private commands = 0;
 
 	constructor(readonly criu = criuOrSkip()) {}
 
-	/** Starts an application from programs/ in a session of its own, without a terminal, and waits until it is ready. */
+	/** Starts an application from programs/ in a new session, without a terminal, and waits until it is ready. */
 	async start(name: Program, ...args: (string | number)[]): Promise<Application> {
 		const { child, output } = this.#spawn(program(name), args.map(String));
 		return this.#ready(name, child, output, child.pid!);
@@ -178,7 +178,7 @@ export class Scene {
 
 	/** {@link start}, as the first process of a pid namespace. */
 	async startInPidNamespace(name: Program, ...args: (string | number)[]): Promise<Application> {
-		// What unshare says when its child ends must not get into the output, which CRIU expects to be as it was.
+		// A message of unshare at the end of its child must not get into the output, whose size CRIU checks.
 		const run = ['sh', '-c', 'exec setsid "$0" "$@" 2>&1', program(name), ...args.map(String)];
 		const { child, output } = this.#spawn('unshare', ['--pid', '--fork', ...run], 'ignore');
 		const first = await until('the first process of the namespace', () => {
@@ -188,7 +188,7 @@ export class Scene {
 		return this.#ready(name, child, output, first);
 	}
 
-	/** `before`, which CRIU has brought back as process `pid`: in a pid namespace of its own it gets another number outside. */
+	/** `before`, restored as process `pid`: the pid of a process in its own pid namespace differs outside. */
 	restored(before: Application, pid: number): Application {
 		const application = new Application(pid, before.output);
 		afterwards(() => application.end());
@@ -217,7 +217,7 @@ export class Scene {
 		return application;
 	}
 
-	/** Runs a command of bash in the folder, where `criu-image-streamer` is ours and `criu` the real one. */
+	/** Runs a command of bash in the directory, where `criu-image-streamer` is ours and `criu` the real one. */
 	shell(script: string, env: Record<string, string> = {}): Command {
 		needIn(script);
 		const log = join(this.directory, `command-${this.commands++}.log`);
@@ -233,7 +233,7 @@ export class Scene {
 		return new Command(child, log);
 	}
 
-	/** Runs CRIU on the images folder `folder`, to its end; throws with its log if it does not exit with 0. */
+	/** Runs CRIU on the images directory `directory`, to its end; throws with its log if it does not exit with 0. */
 	async run(action: string, directory: string, ...args: string[]): Promise<void> {
 		const command = this.criuCommand(action, directory, ...args);
 		await until(`the end of criu ${action}`, () => command.code !== undefined);
@@ -244,18 +244,18 @@ export class Scene {
 		throw new Error(`criu ${action} failed: ${command.messages()} ${errors.join('; ')}`);
 	}
 
-	/** Starts CRIU on the images folder `folder`. */
+	/** Starts CRIU on the images directory `directory`. */
 	criuCommand(action: string, directory: string, ...args: string[]): Command {
 		return this.shell(`exec "$criu" ${action} -D ${directory} -v4 -o '${action}.log' ${args.join(' ')}`);
 	}
 
-	/** What CRIU has written about it so far. */
+	/** The log of CRIU so far. */
 	log(directory: string, action: string): string {
 		const path = join(this.directory, directory, `${action}.log`);
 		return existsSync(path) ? readFileSync(path, 'utf8') : '';
 	}
 
-	/** Makes a shell script that runs in the folder; its path. */
+	/** Creates a shell script that runs in the directory; returns its path. */
 	script(text: string): string {
 		const path = join(this.directory, `script-${this.commands++}`);
 		writeFileSync(path, `#!/bin/sh\ncd ${this.directory} || exit\n${text}\n`, { mode: 0o755 });
@@ -266,7 +266,7 @@ export class Scene {
 		for (const name of names) mkdirSync(join(this.directory, name));
 	}
 
-	/** Dumps into the capture that works in `folder`; the application is gone then. */
+	/** Dumps into the capture with the work dir `directory`; then waits for the end of the application. */
 	async dump(application: Application, stream: Command, directory = 'src', ...args: string[]): Promise<void> {
 		await this.socket(directory, 'capture', stream);
 		application.remember();
@@ -274,7 +274,7 @@ export class Scene {
 		if (!args.includes('--leave-running')) await application.gone();
 	}
 
-	/** Restores from the streamer that replays in `folder`. */
+	/** Restores from the replay with the work dir `directory`. */
 	async restore(stream: Command, directory = 'dst', ...args: string[]): Promise<void> {
 		await this.socket(directory, 'serve', stream);
 		await this.run('restore', directory, '--stream', '-d', ...args);
@@ -290,7 +290,7 @@ export class Scene {
 		});
 	}
 
-	/** All image files in the folder. */
+	/** All image files in the directory. */
 	images(): string[] {
 		return readdirSync(this.directory, { recursive: true, encoding: 'utf8' }).filter((name) =>
 			name.endsWith('.img'),

@@ -1,4 +1,4 @@
-/** A checkpoint of a real CRIU, by all the ways that a stream can go. */
+/** A checkpoint of a real CRIU, over every kind of transport. */
 
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { criuOrSkip, Scene } from './scene.js';
 
 const test = suite('real CRIU, the stream');
 
-/** Megabytes: enough that no pipe holds it all. */
+/** Megabytes: more than any pipe holds. */
 const SIZE = 48;
 
 for (const release of ['sid', 'experimental'] as const) {
@@ -78,7 +78,7 @@ test('with the files of the application as an ext file', async () => {
 	mkdirSync(join(files, 'inner'), { recursive: true });
 	writeFileSync(join(files, 'inner', 'data'), Buffer.alloc(3_000_000, 'data of the application '));
 	const application = await scene.start('threads', SIZE, 1);
-	// tar starts when the application is frozen, which is the moment at which its files and its memory agree.
+	// tar starts when the application is frozen, so that its files and its memory are consistent.
 	const stream = scene.shell(`
 		criu-image-streamer capture -W src --progress-fd 3 --ext-file-fds fs.tar:4 3>progress 4< <(
 			until grep -qs checkpoint-start progress; do sleep 0.02; done

@@ -1,7 +1,7 @@
 /**
- * As the threads of a dumped application die, the kernel changes words in pages that may still be on their way. Whatever takes
- * the stream, the application comes back with the words that it had: it checks them itself, and the pages are compared with
- * its memory when it was frozen.
+ * When the threads of a dumped application die, the kernel changes words in pages that may still be in transit. Whatever
+ * reads the stream, the application is restored with the original words: it checks them itself, and the pages are compared
+ * with its memory while it was frozen.
  */
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ const THREADS = 16;
 const PROCESSES = 3;
 
 const capture = 'criu-image-streamer -W src -v3';
-/** What takes the stream of a capture: each ends in an extract that serves in dst/. */
+/** The readers of a capture's stream: each ends in an extract that serves in dst/. */
 const readers: Record<string, string> = {
 	'parked by an extract': `${capture} capture | criu-image-streamer extract -W dst`,
 	'through a filter that copies': `${capture} capture | cat | criu-image-streamer extract -W dst`,
@@ -45,7 +45,7 @@ function moved(command: Command): string {
 	return /moving pages without a copy/.test(command.messages()) ? 'by reference' : 'copied';
 }
 
-/** The application is dumped and restored through `stream`, and finds all of its words as they were. */
+/** Dumps and restores the application through `stream`, and lets it check that its words are unchanged. */
 async function comesBack(
 	stream: string,
 	script: readonly string[],
@@ -107,8 +107,8 @@ for (let i = 1; i <= TIMES; i++) {
 }
 
 /**
- * Stops the application, and keeps a copy of its memory as it is before CRIU comes. What CRIU and the kernel do to its pages
- * from then on, until it is dead, is not to be seen in its image.
+ * Stops the application, and saves a copy of its memory before CRIU's dump. Changes to its pages by CRIU and the kernel from
+ * then on, until it is dead, must not be in its image.
  */
 async function snapshot(scene: Scene, { pid }: Application): Promise<void> {
 	need('pgrep');
@@ -118,7 +118,10 @@ async function snapshot(scene: Scene, { pid }: Application): Promise<void> {
 	await scene.shell(`kill -STOP ${all}; ${stopped}; exec ${program('snapshot')} frozen ${all}`).ends();
 }
 
-/** Compares each page of the image that `read` reads with the memory of its process when it was frozen; how many. */
+/**
+ * Compares each page of the image that `read` reads with the memory of its process while it was frozen; returns the number
+ * of pages.
+ */
 async function compare(scene: Scene, read: (name: string) => Promise<Buffer>): Promise<number> {
 	let pages = 0;
 	for (const process of readdirSync(join(scene.directory, 'frozen'))) {
@@ -145,7 +148,7 @@ async function compare(scene: Scene, read: (name: string) => Promise<Buffer>): P
 	return pages;
 }
 
-/** The image that comes out of `stream` is the memory of the frozen processes, byte by byte. */
+/** Checks that the image from `stream` equals the memory of the frozen processes, byte by byte. */
 async function isTheMemory(
 	stream: string,
 	script: readonly string[],
@@ -173,7 +176,7 @@ async function isTheMemory(
 for (const [how, stream] of Object.entries(readers)) {
 	for (let i = 1; i <= TIMES; i++) {
 		test(
-			`byte by byte what the frozen processes had: ${how}, ${i}`,
+			`byte by byte the memory of the frozen processes: ${how}, ${i}`,
 			() => isTheMemory(stream, SCRIPT, 'by reference'),
 			LONG,
 		);
@@ -182,19 +185,19 @@ for (const [how, stream] of Object.entries(readers)) {
 
 for (let i = 1; i <= TIMES; i++) {
 	test(
-		`byte by byte what the frozen processes had: copied, ${i}`,
+		`byte by byte the memory of the frozen processes: copied, ${i}`,
 		() => isTheMemory(filtered, [], 'copied'),
 		LONG,
 	);
 
 	test(
-		`byte by byte what the frozen processes had: the newest CRIU, ${i}`,
+		`byte by byte the memory of the frozen processes: the newest CRIU, ${i}`,
 		() => isTheMemory(parked, SCRIPT, 'by reference', criuOrSkip('experimental')),
 		LONG,
 	);
 
 	test(
-		`byte by byte what the frozen processes had: extracted to a directory, ${i}`,
+		`byte by byte the memory of the frozen processes: extracted to a directory, ${i}`,
 		async () => {
 			const scene = new Scene();
 			const application = await scene.start('dying', THREADS, PROCESSES);

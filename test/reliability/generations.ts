@@ -1,4 +1,4 @@
-/** Looks for tears in the memory of programs/generations.c, as an image has it. */
+/** Detects tears in an image of the memory of programs/generations.c. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -8,7 +8,7 @@ const PAGE = 4096;
 const MAGIC = 0x67656e6572617465n;
 const PAGES = (MEGABYTES << 20) / PAGE;
 
-/** What is wrong with the memory in `pages` (the content of pages-*.img), or undefined; and its newest generation. */
+/** The error in the memory in `pages` (the content of pages-*.img), or undefined; and its newest generation. */
 export function tear(pages: Buffer): { what: string | undefined; generation: number } {
 	const stamps: number[][] = [];
 	for (let at = 0; at + PAGE <= pages.length; at += PAGE) {
@@ -27,7 +27,7 @@ export function tear(pages: Buffer): { what: string | undefined; generation: num
 	return { what, generation: Math.max(...all) };
 }
 
-/** All memory of the images in `folder`. */
+/** All memory of the images in `directory`. */
 export function pagesIn(directory: string): Buffer {
 	const names = readdirSync(directory).filter((name) => /^pages-\d+\.img$/.test(name));
 	return Buffer.concat(names.map((name) => readFileSync(join(directory, name))));

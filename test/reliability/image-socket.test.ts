@@ -1,4 +1,4 @@
-/** CRIU's socket takes as many connections as are served, and none that is not: what is written into that would be lost. */
+/** CRIU's socket accepts only as many connections as are served: data written into any other would be lost. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -20,15 +20,15 @@ const test = suite('connections beyond those that are served');
 const CAPTURE = 'streamer-capture.sock';
 const SERVE = 'streamer-serve.sock';
 
-/** What a further connection to the socket at `path` meets: a negative errno. */
+/** The negative errno of a further connection to the socket at `path`. */
 function further(path: string): number {
 	const fd = connectUnix(path);
 	if (fd >= 0) poller.close(fd);
 	return fd;
 }
 
-/** A connection to `path` is made, and ended by the streamer. */
-async function turnedAway(path: string): Promise<void> {
+/** Connects to `path`, and waits until the streamer disconnects. */
+async function rejected(path: string): Promise<void> {
 	const fd = throwIfError(connectUnix(path), 'connect');
 	afterwards(() => poller.close(fd));
 	const bytes = buffer(1);
@@ -42,11 +42,11 @@ function isStopped(pid: number): boolean {
 	return /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
 }
 
-test('while a capture stands still, one dump waits for it, and no second one begins', async () => {
+test('while a capture is stopped, one dump waits for it, and no second one begins', async () => {
 	const { process, work, shards } = startCapture();
 	await process.line('socket-init');
 	process.kill('SIGSTOP');
-	await until('the capture to stand still', () => isStopped(process.pid));
+	await until('the capture to stop', () => isStopped(process.pid));
 	const path = join(work, CAPTURE);
 	const dump = new StandInDump(connected(path));
 	assert.is(further(path), -EAGAIN);
@@ -60,7 +60,7 @@ test('while a capture stands still, one dump waits for it, and no second one beg
 	assert.equal(markersIn(await stream).at(0), '0 file first.img');
 });
 
-test('the socket of a capture goes when CRIU is there, and what another puts in its place stays', async () => {
+test('the socket of a capture is removed when CRIU has connected, and a new socket in its place stays', async () => {
 	const { process, work, shards } = startCapture();
 	const dump = await StandInDump.connect({ work, process });
 	await until('the socket to go', () => !namesIn(work).includes(CAPTURE));
@@ -75,7 +75,7 @@ test('the socket of a capture goes when CRIU is there, and what another puts in 
 	assert.equal(namesIn(work), [CAPTURE]);
 });
 
-test('a second capture is refused while the first one’s dump goes on', async () => {
+test('a second capture is refused during the dump of the first one', async () => {
 	const { process, work, shards } = startCapture();
 	const dump = await StandInDump.connect({ work, process });
 	await until('the socket to go', () => !namesIn(work).includes(CAPTURE));
@@ -87,17 +87,17 @@ test('a second capture is refused while the first one’s dump goes on', async (
 	await stream;
 });
 
-test('a handed-over socket: others are turned away, for as long as the capture runs', async () => {
+test('a handed-over socket: other connections are closed as long as the capture runs', async () => {
 	const { end, path } = listener();
 	const { process, shards } = startCapture({ fds: [end], args: ['--criu-fd', '3'] });
 	const dump = new StandInDump(connected(path));
 	await dump.put('first.img', 'first');
-	await turnedAway(path);
+	await rejected(path);
 	const stream = shards[0]!.all();
 	await dump.put('inventory.img', 'inventory');
 	assert.match(markersIn(await stream).at(-1)!, 'image-end');
-	// It stays for the action script until CRIU leaves.
-	await turnedAway(path);
+	// It stays for the action script until CRIU disconnects.
+	await rejected(path);
 	dump.close();
 	await process.ends();
 });
@@ -123,7 +123,7 @@ for (const keep of [[], ['--keep']]) {
 	});
 }
 
-test('a handed-over socket with --criu-clients 2: the third is turned away', async () => {
+test('a handed-over socket with --criu-clients 2: the third connection is closed', async () => {
 	const { end, path } = listener();
 	const process = new Streamer(
 		['-W', temporaryDirectory(), '--criu-fd', '3', '--criu-clients', '2', 'serve'],
@@ -134,9 +134,9 @@ test('a handed-over socket with --criu-clients 2: the third is turned away', asy
 	);
 	const [one, two] = [new StandInRestore(connected(path)), new StandInRestore(connected(path))];
 	for (const restore of [one, two]) assert.equal(await restore.read('inventory.img'), Buffer.alloc(0));
-	await turnedAway(path);
+	await rejected(path);
 	one.close();
-	await turnedAway(path);
+	await rejected(path);
 	two.close();
 	await process.ends();
 });

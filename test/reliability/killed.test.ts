@@ -1,6 +1,6 @@
 /**
- * SIGKILL of each who takes part, at any moment: the others end soon, nothing is left but the sockets of the one that was
- * killed, which the next one replaces, and nobody takes half an image for a whole one.
+ * SIGKILL of each participant, at any moment: the others end soon, only the sockets of the killed process are left, which
+ * the next one replaces, and no reader accepts an incomplete image.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ import { until } from '../support/until.js';
 
 const RUNS = full ? 200 : 24;
 const REAL_RUNS = full ? 40 : 4;
-/** For everybody else to end: a second or less; the bound is what a machine under load may need. */
+/** Time limit for the others to end: a second or less; the limit allows for a machine under load. */
 const SECONDS = full ? 5 : 60;
 const PIECE = 64 << 10;
 
@@ -31,7 +31,7 @@ type Victim = 'capture' | 'extract' | 'criu';
 
 class Killed extends Error {}
 
-/** Writes the images, and calls `progress` with how many bytes went out. */
+/** Writes the images, and calls `progress` with the number of written bytes. */
 async function dumpAll(dump: StandInDump, progress: (bytes: number) => void): Promise<void> {
 	let sent = 0;
 	for (const [name, bytes] of files) {
@@ -60,9 +60,9 @@ const SOCKETS = {
 	extract: ['streamer-serve-control.sock', 'streamer-serve.sock'],
 };
 
-/** What is in the work dir, of which only the victim may have left something. */
+/** The names in the work dir; only the victim may have left files. */
 function leftIn(work: string, side: 'capture' | 'extract', victim: Victim): string[] {
-	// A socket that was just being made has a name of its own for a moment.
+	// A socket that is being created has a temporary name for a moment.
 	const left = namesIn(work).map((name) => name.replace(/^\.(.*\.sock)\.\d+(\.old)?$/, '$1'));
 	if (victim === side)
 		assert.equal(
@@ -98,13 +98,13 @@ function isWhole(directory: string): boolean {
 
 async function run(seed: number): Promise<void> {
 	const next = random(seed);
-	const toFolder = next() < 0.5;
+	const toDirectory = next() < 0.5;
 	const moment = (['start', 'dump', 'dump', 'end', 'restore'] as const)[Math.floor(next() * 5)]!;
 	const victims: Victim[] = moment === 'restore' ? ['extract', 'criu'] : ['capture', 'extract', 'criu'];
 	const victim = victims[Math.floor(next() * victims.length)]!;
 	const at = moment === 'end' ? TOTAL : Math.floor(next() * TOTAL);
 	const imagesDir = join(temporaryDirectory(), 'images');
-	const { capture, extract } = startPipeline({ extract: toFolder ? { imagesDir } : {} });
+	const { capture, extract } = startPipeline({ extract: toDirectory ? { imagesDir } : {} });
 	let struck = false;
 	let criu: { close(): void } | undefined;
 	const strike = () => {
@@ -113,7 +113,7 @@ async function run(seed: number): Promise<void> {
 		if (victim === 'capture') capture.process.kill('SIGKILL');
 		else if (victim === 'extract') extract.process.kill('SIGKILL');
 	};
-	// A CRIU that is killed closes all that it has: so does the stand-in, between two of its calls.
+	// A killed CRIU closes all of its descriptors: so does the stand-in, between two of its calls.
 	const progress = (strikes: boolean, bytes: number) => {
 		if (strikes && bytes >= at) strike();
 		if (struck && victim === 'criu') throw new Killed();
@@ -128,7 +128,7 @@ async function run(seed: number): Promise<void> {
 	})().catch(() => criu?.close());
 	await dumping;
 	let restored = false;
-	const restore = toFolder ? undefined : await restoreUnlessEnded(extract.work, extract.process);
+	const restore = toDirectory ? undefined : await restoreUnlessEnded(extract.work, extract.process);
 	if (restore) {
 		criu = restore;
 		try {
@@ -149,14 +149,16 @@ async function run(seed: number): Promise<void> {
 	const extractEnd = await endsSoon(extract.process, 'extract');
 	if (victim !== 'capture') assert.match(captureEnd, /^exit code [01]$/, capture.process.stderr);
 	if (victim !== 'extract') assert.match(extractEnd, /^exit code [01]$/, extract.process.stderr);
-	if (extractEnd === 'exit code 0') assert.ok(toFolder ? isWhole(imagesDir) : restore, 'it is all there');
-	else if (toFolder) isWhole(imagesDir);
-	if (extractEnd === 'exit code 1' && toFolder && existsSync(imagesDir)) assert.equal(namesIn(imagesDir), []);
+	if (extractEnd === 'exit code 0')
+		assert.ok(toDirectory ? isWhole(imagesDir) : restore, 'the image is complete');
+	else if (toDirectory) isWhole(imagesDir);
+	if (extractEnd === 'exit code 1' && toDirectory && existsSync(imagesDir))
+		assert.equal(namesIn(imagesDir), []);
 	if (captureEnd === 'exit code 0' && victim !== 'extract') {
-		assert.ok(toFolder ? extractEnd === 'exit code 0' : restored || struck, 'what is out arrives');
+		assert.ok(toDirectory ? extractEnd === 'exit code 0' : restored || struck, 'a delivered image arrives');
 	}
 	if (leftIn(capture.work, 'capture', victim).length) await nextOne(capture.work, 'capture');
-	if (!toFolder && leftIn(extract.work, 'extract', victim).length) await nextOne(extract.work, 'extract');
+	if (!toDirectory && leftIn(extract.work, 'extract', victim).length) await nextOne(extract.work, 'extract');
 }
 
 const test = suite('killed');
@@ -170,7 +172,7 @@ for (let i = 1; i <= REAL_RUNS; i++) {
 		const scene = new Scene();
 		const application = await scene.start('generations', 48);
 		const noted = (name: string, command: string) => `bash -c 'echo $$ >${name}.pid; exec ${command}'`;
-		// Over a connection of ours: behind a pipe nobody would know of an extract that dies with all of it read.
+		// Over a connection: behind a pipe the death of an extract that has read everything would go unnoticed.
 		const stream = scene.shell(
 			`${noted('capture', 'criu-image-streamer capture -W src --connect unix:link')} & ` +
 				`${noted('extract', 'criu-image-streamer extract --listen unix:link -D disk')}; ` +
@@ -181,21 +183,21 @@ for (let i = 1; i <= REAL_RUNS; i++) {
 			`${noted('criu', `"$criu" dump -D src --stream -o dump.log -t ${application.pid} --action-script ${HOOK}`)}`,
 		);
 		const pid = await until(
-			'its number',
+			'its pid',
 			() => Number(readIf(join(scene.directory, `${victim}.pid`))) || undefined,
 		);
-		// Before, they wait for each other for as long as that takes.
+		// Before the dump begins they wait for each other without limit.
 		await until('the dump', () => /checkpoint-start/.test(stream.messages()) || dump.code !== undefined);
 		await new Promise((resolve) => setTimeout(resolve, next() * 1000));
 		try {
 			process.kill(pid, 'SIGKILL');
 		} catch {
-			// It was faster.
+			// It has ended already.
 		}
 		await until('the end of the dump', () => dump.code !== undefined, SECONDS);
 		await until('the end of the streamers', () => stream.code !== undefined, SECONDS);
 		const arrived = existsSync(join(scene.directory, 'disk', 'inventory.img'));
-		// A killed CRIU leaves the application as it was at that moment, which is not for us to mend.
+		// A killed CRIU leaves the application in its state of that moment, which the streamer cannot repair.
 		if (victim !== 'criu')
 			assert.ok(arrived || application.exists(), 'the image or the application is there');
 		if (victim !== 'criu' && dump.code !== 0) await application.verify();

@@ -1,4 +1,4 @@
-/** With the action script no application dies for an image that was lost, wherever on its way that was. */
+/** With the action script no application dies when its image is lost, wherever in transit that happens. */
 import { spawnSync } from 'node:child_process';
 import {
 	chmodSync,
@@ -25,8 +25,8 @@ const capture = 'criu-image-streamer capture -W src';
 const extract = 'criu-image-streamer extract';
 
 /**
- * Dumps into `stream`, which loses the image; `harm` does so when the dump has begun, where the stream does not by itself.
- * The application is as it was before, and as it may be dumped once more.
+ * Dumps into `stream`, which loses the image, or lets `harm` do so when the dump has begun. Checks that the application is
+ * unchanged, and can be dumped once more.
  */
 async function survives(
 	stream: string,
@@ -53,7 +53,7 @@ function sockets(scene: Scene): string[] {
 	return readdirSync(join(scene.directory, 'src')).filter((name) => name.endsWith('.sock'));
 }
 
-/** How many bytes the stream of such a dump has. */
+/** The number of bytes of the stream of such a dump. */
 let size: number | undefined;
 async function sizeOfStream(): Promise<number> {
 	if (size !== undefined) return size;
@@ -77,7 +77,7 @@ for (const [where, at] of Object.entries({
 })) {
 	test(`the reader dies ${where}`, async () => {
 		const bytes = Math.floor(at(await sizeOfStream()));
-		// head reads in small bites, and takes no more than it says.
+		// head reads in small pieces, and never more than requested.
 		const { scene } = await survives(`${capture} | head -c ${bytes} | cat >/dev/null`);
 		assert.equal(sockets(scene), [], 'no socket is left');
 	});
@@ -90,12 +90,12 @@ test('one of three shards dies', async () => {
 	);
 });
 
-/** A file system of so many bytes in the folder `small`. */
+/** Mounts a file system of `bytes` bytes in the directory `small`. */
 function mountSmall(scene: Scene, bytes: number): void {
 	const directory = join(scene.directory, 'small');
 	mkdirSync(directory);
 	const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', directory]);
-	if (mounted.status !== 0) skipImpossible('this machine lets nobody mount a tmpfs');
+	if (mounted.status !== 0) skipImpossible('this machine does not permit to mount a tmpfs');
 	afterwards(() => spawnSync('umount', ['-l', directory]));
 }
 
@@ -103,14 +103,14 @@ for (const [where, missing] of Object.entries({
 	'half way': 32 * MB,
 	'in the last megabyte': MB / 2,
 })) {
-	test(`the disk is full ${where}, where the stream goes`, async () => {
+	test(`the disk with the stream is full ${where}`, async () => {
 		const scene = new Scene();
 		mountSmall(scene, (await sizeOfStream()) - missing);
 		const { command } = await survives(`${capture} >small/image`, undefined, scene);
 		assert.match(command.messages(), /no space/);
 	});
 
-	test(`the disk is full ${where}, where the files go`, async () => {
+	test(`the disk with the files is full ${where}`, async () => {
 		const scene = new Scene();
 		mountSmall(scene, (await sizeOfStream()) - missing);
 		const { command } = await survives(`${capture} | ${extract} -D small/disk`, undefined, scene);
@@ -119,7 +119,7 @@ for (const [where, missing] of Object.entries({
 	});
 }
 
-/** A file that commands of the scene write their process id to. */
+/** Kills the process whose id a command of the scene has written to the file `name`. */
 async function killNoted(scene: Scene, name: string): Promise<void> {
 	const path = join(scene.directory, name);
 	const pid = await until(
@@ -129,7 +129,7 @@ async function killNoted(scene: Scene, name: string): Promise<void> {
 	process.kill(pid as number, 'SIGKILL');
 }
 
-/** Resolves when so many bytes have come to the file `name`. */
+/** Resolves when the file `name` has `bytes` bytes. */
 async function arrived(scene: Scene, name: string, bytes: number): Promise<void> {
 	const path = join(scene.directory, name);
 	await until(`${bytes} bytes in ${name}`, () => existsSync(path) && statSync(path).size >= bytes);
@@ -159,12 +159,12 @@ test('a filter between is killed in the middle', async () => {
 	});
 });
 
-/** An ssh to this machine without a server that listens: sshd talks to it over its stdin. */
+/** An ssh to this machine without a listening server: sshd is connected by its stdin and stdout. */
 function makeSsh(scene: Scene): string {
 	const path = (name: string) => join(scene.directory, name);
 	need('ssh', 'ssh-keygen');
 	const sshd = tool('sshd');
-	// Where it wants to be started from; it makes nothing of its own there.
+	// sshd requires this directory, and creates no files in it.
 	mkdirSync('/run/sshd', { recursive: true });
 	for (const name of ['host', 'user']) {
 		const made = spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', path(name)]);
@@ -203,7 +203,7 @@ test('ssh is killed in the middle', async () => {
 	);
 });
 
-test('nothing is lost: the application ends, and nothing of this says otherwise', async () => {
+test('nothing is lost: the application ends, and there is no error', async () => {
 	const scene = new Scene();
 	const application = await scene.start('generations', MEGABYTES);
 	const command = scene.shell(`${capture} | ${extract} -D disk`);

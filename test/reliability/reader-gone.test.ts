@@ -1,4 +1,4 @@
-/** A reader that dies is noticed also where nothing can be written to its pipe, because that is full. */
+/** The death of a reader is noticed even while its pipe is full and nothing can be written. */
 import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
 import { content } from '../support/content.js';

@@ -1,6 +1,6 @@
 /**
- * Two CRIUs in one work directory: one is served, the other is refused before it has touched its application, in whatever
- * order they come. An application that is gone is in the image.
+ * Two CRIUs in one work directory: one is served, the other is refused before it has stopped its application, in any order.
+ * An application that has ended is in the image.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,14 +13,14 @@ import { until } from '../support/until.js';
 
 const test = suite('two CRIUs in one work directory');
 const RUNS = full ? 40 : 6;
-/** For a CRIU that is refused to end: far less than it would wait for a streamer that does not come. */
+/** Time limit for the end of a refused CRIU: far less than its wait for a streamer that does not start. */
 const SECONDS = 60;
-/** Of a script whose CRIU comes when the capture has ended: in seconds, as CRIU_STREAMER_TIMEOUT. */
+/** The timeout of a script whose CRIU starts after the end of the capture: in seconds, as CRIU_STREAMER_TIMEOUT. */
 const TIMEOUT = '15';
 
 const pause = (millis: number) => new Promise((resolve) => setTimeout(resolve, millis));
 
-/** An application, in a scene of its own, and a CRIU that works on it in a directory that others use, too. */
+/** An application in its own scene, and a CRIU that dumps it into a shared directory. */
 class Dump {
 	private constructor(
 		readonly scene: Scene,
@@ -48,7 +48,7 @@ class Dump {
 		return existsSync(this.path) ? readFileSync(this.path, 'utf8') : '';
 	}
 
-	/** The dump was refused before it began: CRIU has stopped nothing, and the application is right. */
+	/** Checks that the dump was refused before it began: CRIU has stopped nothing, and the application is unchanged. */
 	async refused(command: Command): Promise<void> {
 		await until('the end of the refused CRIU', () => command.code !== undefined, SECONDS);
 		assert.is.not(command.code, 0);
@@ -87,7 +87,7 @@ for (const firstScript of [true, false])
 			const reason = new RegExp(
 				`this capture serves the dump of process ${first.process.pid} \\(criu dump .*-t ${one.application.pid}`,
 			);
-			// CRIU opens its log later than it runs the script.
+			// CRIU opens its log after it runs the script.
 			if (script) assert.match(second.messages(), reason);
 			await completes(one.scene, stream, one, first);
 		});
@@ -95,7 +95,7 @@ for (const firstScript of [true, false])
 test('a CRIU that dies between pre-stream and its connection gives its place to the next one', async () => {
 	const one = await Dump.of(1);
 	const { stream, work } = await slowCapture(one.scene);
-	// Its script claims the capture; what runs the script, in CRIU's place, stays until it is told to go.
+	// Its script claims the capture; the shell in CRIU's place runs until the file `leave` exists.
 	const claims = one.scene.shell(
 		`exec 9<${work}; export CRTOOLS_SCRIPT_ACTION=pre-stream CRTOOLS_IMAGE_DIR=/proc/$$/fd/9; ` +
 			`${HOOK} && touch claimed; until [ -e leave ]; do sleep 0.02; done`,
@@ -118,7 +118,7 @@ test('a second restore is refused, with the script or without it', async () => {
 	await capture.ends();
 	const extract = scene.shell('criu-image-streamer extract -W dst <image');
 	await scene.socket('dst', 'serve', extract);
-	// The first one is held up by a script of its own, while it is connected.
+	// The first restore is delayed by its own script while it is connected.
 	const held = scene.script(
 		'[ $CRTOOLS_SCRIPT_ACTION = setup-namespaces ] || [ $CRTOOLS_SCRIPT_ACTION = pre-restore ] || exit 0\n' +
 			'touch connected; until [ -e go ]; do sleep 0.02; done',
@@ -161,18 +161,18 @@ for (let seed = 1; seed <= RUNS; seed++) {
 		let stream = streamerFirst ? streamer() : undefined;
 		if (stream) await scene.socket('src', 'capture', stream);
 		const gaps = [next() * 30, next() * 400, 0];
-		// As on a machine that has no time for it: what is connected meanwhile is not looked at.
-		const stands = streamerFirst && next() < 0.5 ? Number(readFileSync(join(scene.directory, 'pid'))) : 0;
-		if (stands) process.kill(stands, 'SIGSTOP');
+		// As on an overloaded machine: connections made meanwhile are not accepted.
+		const stoppedPid = streamerFirst && next() < 0.5 ? Number(readFileSync(join(scene.directory, 'pid'))) : 0;
+		if (stoppedPid) process.kill(stoppedPid, 'SIGSTOP');
 		const commands: Command[] = [];
 		for (const [i, dump] of dumps.entries()) {
 			commands.push(dump.start(work, scripts[i]!, { CRIU_STREAMER_TIMEOUT: TIMEOUT }));
 			await pause(i === 0 ? gaps[Math.floor(next() * 3)]! : 0);
 		}
 		stream ??= streamer();
-		if (stands) {
+		if (stoppedPid) {
 			await pause(next() * 2000);
-			process.kill(stands, 'SIGCONT');
+			process.kill(stoppedPid, 'SIGCONT');
 		}
 		await until('the end of both', () => commands.every(({ code }) => code !== undefined), SECONDS);
 		await stream.ends();

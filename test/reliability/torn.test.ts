@@ -1,6 +1,6 @@
 /**
- * A checkpoint of an application that runs on shows it as it was at one moment, however slow whoever takes it is, and
- * whatever it holds on to.
+ * A checkpoint of an application that runs on has its state of one moment, however slow the reader is, and whatever
+ * references the reader holds.
  */
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -21,7 +21,7 @@ async function generation(application: Application): Promise<number> {
 	return Number.parseInt(application.lines().at(-1)!, 10);
 }
 
-/** Dumps through `stream`, which ends in images in disk/, and runs on; then looks at them. */
+/** Dumps through `stream`, which ends in images in disk/, and lets the application run on; then checks the images. */
 async function throughTo(stream: string, script: string[]): Promise<void> {
 	const scene = new Scene();
 	const application = await scene.start('generations', MEGABYTES);
@@ -34,7 +34,10 @@ async function throughTo(stream: string, script: string[]): Promise<void> {
 	assert.ok((await generation(application)) > seen, 'it ran on');
 }
 
-/** Dumps through `stream`, whose reader holds the memory; lets the application write all of it several times, and looks. */
+/**
+ * Dumps through `stream`, whose reader holds the memory; lets the application rewrite all of it several times, and checks
+ * the image.
+ */
 async function held(stream: string, script: string[]): Promise<string | undefined> {
 	const scene = new Scene();
 	const application = await scene.start('generations', MEGABYTES);
@@ -61,7 +64,7 @@ const ways: Record<string, [stream: string, script: string[]]> = {
 		SCRIPT,
 	],
 	'into a reader that takes 20 MB/s, without it': [`${capture} | pv -qCL 20m | ${extract} -D disk`, []],
-	'through pv, which holds what it moves': [`${capture} | pv -qL 20m | ${extract} -D disk`, []],
+	'through pv, which holds references': [`${capture} | pv -qL 20m | ${extract} -D disk`, []],
 	'over three shards, one of them slow': [
 		'mkfifo x y z; pv -qL 5m <x >a & cat <y >b & cat <z >c & ' +
 			`${capture} -s 10,11,12 10>x 11>y 12>z; wait; ${extract} -s 10,11,12 -D disk 10<a 11<b 12<c`,
@@ -79,7 +82,7 @@ for (const [way, script] of [
 ] as const) {
 	for (let i = 1; i <= TIMES; i++) {
 		test(
-			`through an extract, which holds all of it, ${way}, ${i}`,
+			`through an extract, which holds the whole image, ${way}, ${i}`,
 			async () => assert.is(await held(`${capture} | ${extract} -W dst`, [...script]), undefined),
 			LONG,
 		);

@@ -4,7 +4,7 @@ import { suite } from '../support/suite.js';
 
 const test = suite('cleanup stack');
 
-/** What `work` rejects with. */
+/** The error that `work` rejects with. */
 async function failureOf(work: Promise<unknown>): Promise<unknown> {
 	return await work.then(
 		() => assert.unreachable('it succeeded'),
@@ -26,36 +26,36 @@ test('undoes in reverse order, each step after the one before it has ended', asy
 	assert.equal(order, ['second', 'first']);
 });
 
-test('tells every step what the work failed of, and rejects with that', async () => {
-	const told: unknown[] = [];
+test('passes the failure of the work to every step, and rejects with it', async () => {
+	const passed: unknown[] = [];
 	const failure = new Error('the work failed');
 	const thrown = await failureOf(
 		withCleanup(async (cleanup) => {
-			cleanup.defer((error) => told.push(error));
+			cleanup.defer((error) => passed.push(error));
 			cleanup.defer((error) => {
-				told.push(error);
+				passed.push(error);
 				throw new Error('a consequence');
 			});
 			throw failure;
 		}),
 	);
 	assert.is(thrown, failure);
-	assert.equal(told, [failure, failure]);
+	assert.equal(passed, [failure, failure]);
 });
 
-test('a step that fails does not keep the others from running, and is the error of work that succeeded', async () => {
-	const told: unknown[] = [];
+test('after a failed step the others still run, and its error is that of work that succeeded', async () => {
+	const passed: unknown[] = [];
 	const failure = new Error('cannot close');
 	const thrown = await failureOf(
 		withCleanup(async (cleanup) => {
-			cleanup.defer((error) => told.push(error));
+			cleanup.defer((error) => passed.push(error));
 			cleanup.defer(() => {
 				throw failure;
 			});
 		}),
 	);
 	assert.is(thrown, failure);
-	assert.equal(told, [failure]);
+	assert.equal(passed, [failure]);
 });
 
 test('a step runs once', async () => {

@@ -1,4 +1,4 @@
-// What counts as a stall.
+// The conditions of a stall.
 import * as assert from 'uvu/assert';
 import { StallDetector } from '../../src/runtime/stall.js';
 import { suite } from '../support/suite.js';
@@ -7,7 +7,7 @@ import { until } from '../support/until.js';
 const test = suite('stalls');
 const LONG = 60_000;
 
-test('no progress for as long as that', async () => {
+test('no progress for the given time', async () => {
 	const stall = new StallDetector(5);
 	await until('a stall', () => stall.stalled);
 	assert.ok(stall.deadline <= Date.now() + 1);
@@ -15,7 +15,7 @@ test('no progress for as long as that', async () => {
 	assert.is(stall.stalled, false);
 });
 
-test('a counter that stays is no progress, one that changes is', async () => {
+test('an unchanged counter is not progress, a changed one is', async () => {
 	const stall = new StallDetector(5);
 	stall.observe(1);
 	await until('a stall', () => stall.stalled);
@@ -25,13 +25,13 @@ test('a counter that stays is no progress, one that changes is', async () => {
 	assert.is(stall.stalled, false);
 });
 
-test('progress before the last one is none', () => {
+test('progress before the last progress is ignored', () => {
 	const stall = new StallDetector(LONG);
 	stall.progress(performance.now() - 2 * LONG);
 	assert.is(stall.stalled, false);
 });
 
-test('none where it may last for ever', () => {
+test('no stall with a limit of 0', () => {
 	const stall = new StallDetector(0);
 	stall.progress(performance.now() - LONG);
 	assert.is(stall.stalled, false);

@@ -1,4 +1,5 @@
-// Work that never has to wait, since files and memory are always ready, leaves turns of the event loop to signals and others.
+// Work that never has to wait, since files and memory are always ready, yields to the event loop for signals and other
+// tasks.
 import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -14,13 +15,13 @@ import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
-const test = suite('turns of the event loop');
+const test = suite('yielding to the event loop');
 
-/** No machine writes, or reads, so many bytes within two of them. */
+/** No machine writes, or reads, so many bytes between two yields. */
 const WRITTEN = 256 << 20;
 const READ = 4_000_000_000;
 
-/** How many turns others got while `work` was done. */
+/** How many iterations of the event loop ran during `work`. */
 async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
 	let turns = 0;
 	let over = false;
@@ -43,7 +44,7 @@ function opened(path: string, flags: string): number {
 	return fd;
 }
 
-/** A file of `bytes` zeros after `start`, which takes up no room. */
+/** A sparse file of `bytes` zeros after `start`. */
 function sparse(start: Uint8Array, bytes: number): string {
 	const path = join(temporaryDirectory(), 'sparse');
 	const fd = openSync(path, 'w');
@@ -89,7 +90,7 @@ test('SIGTERM ends an extract that reads a large file', async () => {
 		ftruncateSync(fd, end);
 	}
 	closeSync(fd);
-	// What the child has read shows in the position of the file, which it shares.
+	// The position of the file, which is shared with the child, shows how much the child has read.
 	const input = opened(path, 'r');
 	const ext = opened('/dev/null', 'w');
 	const at = () => Number(/pos:\s+(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${input}`, 'utf8'))![1]);

@@ -16,9 +16,9 @@ import { temporaryDirectory } from '../support/temporary.js';
 
 const test = suite('soak');
 const ROUNDS = full ? 500 : 100;
-/** By then caches and pools are as large as they get. */
+/** Rounds after which caches and pools have their final size. */
 const WARM = 15;
-/** What the garbage of a few rounds may take: far below an image for each round. */
+/** Maximum for the garbage of a few rounds: far below an image for each round. */
 const MAX_GROWTH = 48 << 20;
 const files = new Map(
 	[0, 100, 65_537, full ? 20_000_000 : 2_000_000].map((bytes, i) => [
@@ -27,7 +27,7 @@ const files = new Map(
 	]),
 );
 
-/** A capture into a store, and its replay; with `breakOff`, the dump is cut off and the store never served. */
+/** A capture into a store, and its replay; with `breakOff`, the dump is interrupted and the store never served. */
 async function round(references: boolean, shards: number, breakOff: boolean): Promise<void> {
 	const work = temporaryDirectory();
 	const dumpSocket = ListeningSocket.at(join(work, 'streamer-capture.sock'), 1);

@@ -1,4 +1,4 @@
-/** How much memory is free, in made-up trees of /proc and /sys: both versions of control groups, and containers. */
+/** The amount of free memory, in artificial trees of /proc and /sys: both versions of control groups, and containers. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -15,7 +15,7 @@ const V1_MOUNT = '35 31 0:29 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgro
 const V1_CPU_MOUNT = '36 31 0:31 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct';
 const HYBRID_MOUNT = '41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw';
 
-/** Bytes that are free where these files are, by path. */
+/** The free bytes in a tree of these files, by path. */
 function freeIn(files: Record<string, string>): number {
 	const root = temporaryDirectory();
 	const all = { '/proc/meminfo': `MemTotal: 99 kB\nMemAvailable:   ${MACHINE / 1024} kB\n`, ...files };
@@ -47,11 +47,11 @@ const v1 = (path: string, limit: number | string, usage: number, stat = '') => (
 
 const test = suite('free memory');
 
-test('without control groups: what the machine has', () => {
+test('without control groups: the memory of the machine', () => {
 	assert.is(freeIn({}), MACHINE);
 });
 
-test('nothing can be read: no limit is known', () => {
+test('nothing can be read: no limit', () => {
 	assert.is(new FreeMemory(join(temporaryDirectory(), 'absent')).bytes(), Number.POSITIVE_INFINITY);
 });
 
@@ -80,7 +80,7 @@ test('version 2: page cache and reclaimable slab are free', () => {
 	assert.is(freeIn({ ...proc('0::/a\n', V2_MOUNT), ...group }), 820 * MB);
 });
 
-test('more is reclaimable than used, as numbers of two moments may say: no more is free than the limit', () => {
+test('more is reclaimable than used, as values of two moments may be: no more is free than the limit', () => {
 	const group = v2('/sys/fs/cgroup/a', 1000 * MB, 100 * MB, `inactive_file ${300 * MB}\n`);
 	assert.is(freeIn({ ...proc('0::/a\n', V2_MOUNT), ...group }), 1000 * MB);
 });
@@ -104,7 +104,7 @@ test('version 2: a group without the memory controller, below one with a limit',
 	assert.is(freeIn({ ...proc('0::/a/b\n', V2_MOUNT), ...files }), 400 * MB);
 });
 
-test('version 1: limits of the group and of its parents, less what is not page cache', () => {
+test('version 1: limits of the group and of its parents, less the usage without page cache', () => {
 	const stat = `cache 7\ninactive_file 9\ntotal_inactive_file ${50 * MB}\ntotal_active_file ${25 * MB}\n`;
 	const files = {
 		...v1('/sys/fs/cgroup/memory', UNLIMITED_V1, 4000 * MB),
@@ -134,12 +134,12 @@ test('a controller whose name only begins with memory', () => {
 	assert.is(freeIn({ ...proc('4:memory_x:/\n', V1_MOUNT), ...files }), MACHINE);
 });
 
-test('a container with a namespace of groups: its own is at the top', () => {
+test('a container with a cgroup namespace: its group is the root', () => {
 	const files = v2('/sys/fs/cgroup', 600 * MB, 400 * MB);
 	assert.is(freeIn({ ...proc('0::/\n', V2_MOUNT), ...files }), 200 * MB);
 });
 
-test('a container without one: its group is the root of the mount, the path is the host’s', () => {
+test('a container without a cgroup namespace: its group is the root of the mount, the path is the host’s', () => {
 	const mount = '35 31 0:29 /docker/1 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory';
 	const files = {
 		...v1('/sys/fs/cgroup/memory', 600 * MB, 400 * MB),
@@ -149,7 +149,7 @@ test('a container without one: its group is the root of the mount, the path is t
 	assert.is(freeIn({ ...proc('4:memory:/docker/1/in\n', mount), ...files }), 10 * MB);
 });
 
-test('another container’s group that is mounted, too, does not count', () => {
+test('the mounted group of another container does not count', () => {
 	const other = '99 31 0:26 /docker/12 /other rw - cgroup2 cgroup2 rw';
 	const files = { ...v2('/sys/fs/cgroup/docker/1', 600 * MB, 400 * MB), ...v2('/other', 2, 1) };
 	assert.is(freeIn({ ...proc('0::/docker/1\n', other, V2_MOUNT), ...files }), 200 * MB);
@@ -161,7 +161,7 @@ test('a path that is not below the mount: the mount point itself', () => {
 		assert.is(freeIn({ ...proc(`0::${path}\n`, V2_MOUNT), ...files }), 500 * MB, path);
 });
 
-test('a mount that another one hides: where it is by convention', () => {
+test('a mount hidden by another one: the conventional path', () => {
 	const files = v2('/sys/fs/cgroup', 600 * MB, 100 * MB);
 	assert.is(freeIn({ ...proc('0::/\n', HYBRID_MOUNT), ...files }), 500 * MB);
 });

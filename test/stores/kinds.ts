@@ -1,4 +1,4 @@
-/** Every kind of store behind one face, so that one table of cases runs over all of them. */
+/** Every kind of store behind one interface, so that one table of cases runs over all of them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ListeningSocket } from '../../src/criu/socket.js';
@@ -14,23 +14,23 @@ import { pipe, type ReadEnd } from '../support/pipe.js';
 import { StandInRestore } from '../support/stand-in.js';
 import { temporaryDirectory } from '../support/temporary.js';
 
-/** A store, and a way to what it took. */
+/** A store, and access to its content. */
 export interface Filled {
 	store: Store;
-	/** What it says with -v. */
+	/** Its messages with -v. */
 	said: string[];
-	/** All files are there: from now on they can be read. */
+	/** Completes the store: from now on its files can be read. */
 	complete(): Promise<void>;
 	read(name: string): Promise<Buffer | undefined>;
 }
 
 type Choice = Partial<AllocatorOptions>;
 
-/** One that holds the image for CRIU. */
+/** A store that holds the image for CRIU. */
 export interface Held extends Filled {
 	store: HeldStore;
 	criu: StandInRestore[];
-	/** How serving them ends. */
+	/** Resolves or rejects at the end of serving them. */
 	served: Promise<void>;
 }
 
@@ -62,7 +62,7 @@ export function held(choice: Choice = {}, clients = 1): Held {
 	return result;
 }
 
-/** Files in a folder, on a file system that has unnamed files. */
+/** Files in a directory, on a file system with unnamed files. */
 export function directory(): Filled {
 	const path = temporaryDirectory();
 	const store = new DirectoryStore(path, false);
@@ -75,7 +75,7 @@ export function directory(): Filled {
 	};
 }
 
-/** Pipes of the user's, one per file, read as they fill. */
+/** Pipes given by the user, one per file, read as they fill. */
 export function ext(): Filled {
 	const reads = new Map<string, Promise<Buffer>>();
 	return {
@@ -101,18 +101,18 @@ export const kinds: Record<string, () => Filled> = {
 	'pipes, then a spool': () => held({ memoryLimit: 1_500_000, spool: temporaryDirectory() }),
 	'memory files, then a spool': () =>
 		held({ keep: true, memoryLimit: 1_500_000, spool: temporaryDirectory() }),
-	'a folder': directory,
-	'a pipe of the user’s': ext,
+	'a directory': directory,
+	'a pipe given by the user': ext,
 };
 
-/** How a file comes: in pieces of so many bytes, from memory or by reference from a pipe. */
+/** How a file is written: in pieces of so many bytes, from memory or by reference from a pipe. */
 export type Manner = readonly (readonly ['append' | 'move', number])[];
 
-/** Gives `bytes` to `writer`, in the pieces that `manner` says, over and over. */
+/** Writes `bytes` to `writer`, in pieces by repeating `manner`. */
 export async function give(writer: FileWriter, bytes: Buffer, manner: Manner): Promise<void> {
 	for (let at = 0, turn = 0; at < bytes.length; turn++) {
-		const [how, most] = manner[turn % manner.length]!;
-		const piece = bytes.subarray(at, at + most);
+		const [how, max] = manner[turn % manner.length]!;
+		const piece = bytes.subarray(at, at + max);
 		at += piece.length;
 		const movable = writer.expect(piece.length);
 		if (how === 'append' || !movable) await writer.append(piece);
@@ -124,7 +124,7 @@ export async function give(writer: FileWriter, bytes: Buffer, manner: Manner): P
 async function moveAll(writer: FileWriter, bytes: Buffer): Promise<void> {
 	const { readEnd, writeEnd } = pipe();
 	const written = writeEnd.end(bytes);
-	// Where the store refuses, the test is about that.
+	// Where the store refuses, the test checks its error.
 	written.catch(() => {});
 	await move(writer, readEnd, bytes.length);
 	await written;

@@ -1,4 +1,4 @@
-/** A process that may open few files still takes an image of many large ones, and serves them. */
+/** A process with a low limit on open files still receives an image of many large files, and serves them. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -13,7 +13,7 @@ const test = suite('a limit on open files');
 
 const FILES = 700;
 const LIMIT = 400;
-/** More than what stays in memory, each. */
+/** Size of a file: more than is kept in memory. */
 const BYTES = 70_000;
 
 const limited = (files: number): Program => [
@@ -29,7 +29,7 @@ test('an extract to disk', async () => {
 	const program = limited(LIMIT);
 	const { process, shards } = startExtract({ program, imagesDir: directory, command: 'extract' });
 	const names = Array.from({ length: FILES }, (_, i) => `file-${i}.img`);
-	// One after the other: what is open at a time needs its descriptors.
+	// One after the other: each open file needs a descriptor.
 	const parts = names.map((name, i) => [file(name), data(content(i, BYTES)), fileEnd()]);
 	await shards[0]!.end(streamOf(...parts.flat(), imageEnd()));
 	await process.ends();
@@ -95,7 +95,7 @@ test('an extract to disk of more files at once than may be open: an error that n
 	assert.equal(namesIn(directory), []);
 });
 
-/** Without room for what Node itself needs there is nothing to test. */
+/** Low, and enough for Node itself. */
 const FEW = 64;
 
 test('a dump with more files at once than may be open: an error that names the limit', async () => {

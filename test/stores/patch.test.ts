@@ -1,4 +1,4 @@
-/** What is corrected in a store comes out corrected, wherever its bytes wait, and nothing else changes. */
+/** Corrected bytes in a store are read corrected, wherever they are stored, and no other bytes change. */
 import * as assert from 'uvu/assert';
 import { content } from '../support/content.js';
 import { suite } from '../support/suite.js';
@@ -6,7 +6,7 @@ import { temporaryDirectory } from '../support/temporary.js';
 import { directory, type Filled, give, held, type Manner } from './kinds.js';
 
 const MB = 1 << 20;
-/** Around the bounds of pages, blocks and parked pipes, at the beginning and at the end. */
+/** Offsets around the bounds of pages, blocks and parked pipes, at the beginning and at the end. */
 const places = [0, 4093, 8192, 65_534, MB - 2, MB + 7, 3 * MB - 5];
 const size = 3 * MB;
 const kinds: Record<string, () => Filled> = {
@@ -47,7 +47,7 @@ for (const [kind, make] of Object.entries(kinds)) {
 		});
 	}
 
-	test('what is not there is refused', async () => {
+	test('corrections outside of a file are refused', async () => {
 		const filled = make();
 		await give(filled.store.create('pages-1.img'), content(1, size), [['move', MB]]);
 		await give(filled.store.create('pages-2.img'), content(2, 100), [['append', 100]]);
@@ -62,7 +62,7 @@ for (const [kind, make] of Object.entries(kinds)) {
 }
 
 const test = suite('corrections, kept');
-test('every restore gets them', async () => {
+test('every restore gets the corrections', async () => {
 	const filled = held({ keep: true }, 2);
 	await give(filled.store.create('pages-1.img'), content(1, size), [['move', MB]]);
 	filled.store.image.patch('pages-1.img', 5000, Buffer.from('right'));

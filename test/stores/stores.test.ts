@@ -1,4 +1,4 @@
-/** The same table of cases over each store: whatever comes out is what went in, however it came. */
+/** The same table of cases over each store: the content that is read equals what was written, in every manner. */
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import type { StreamError } from '../../src/runtime/stream-error.js';
@@ -17,7 +17,7 @@ async function failureOf(work: Promise<unknown>): Promise<StreamError> {
 	);
 }
 
-/** Around a page, a small file, a parked pipe, and several of those. */
+/** Sizes around a page, a small file, a parked pipe, and several parked pipes. */
 const sizes = [
 	0,
 	1,
@@ -42,7 +42,7 @@ const manners: Record<string, Manner> = {
 		['append', 65_537],
 		['move', 50_000_000],
 	],
-	'by turns': [
+	alternating: [
 		['append', 100],
 		['move', 300_000],
 		['append', 5000],
@@ -60,7 +60,7 @@ for (const [kind, make] of Object.entries(kinds)) {
 			await filled.complete();
 			for (const bytes of sizes) {
 				const got = await filled.read(`${bytes}.img`);
-				assert.ok(got?.equals(content(bytes, bytes)), `${bytes} bytes came as ${got?.length} other ones`);
+				assert.ok(got?.equals(content(bytes, bytes)), `${bytes} bytes became ${got?.length} different ones`);
 			}
 		});
 	}
@@ -111,10 +111,10 @@ for (const keep of [false, true]) {
 			criu!.close();
 			await filled.served;
 			filled.store.close();
-			if (!keep) await until('its parts to be gone', () => openDescriptors() <= before + 1);
+			if (!keep) await until('its parts to be released', () => openDescriptors() <= before + 1);
 		});
 
-		test(`ask for a small one twice${where}`, async () => {
+		test(`request a small file twice${where}`, async () => {
 			const filled = make();
 			await give(filled.store.create('small'), LARGE.subarray(0, 60_000), [['append', 60_000]]);
 			await filled.complete();
@@ -122,7 +122,7 @@ for (const keep of [false, true]) {
 		});
 
 		if (keep) {
-			test(`ask for a large one again${where}`, async () => {
+			test(`request a large file again${where}`, async () => {
 				const filled = make();
 				await give(filled.store.create('large'), LARGE, byReference);
 				await filled.complete();
@@ -134,17 +134,17 @@ for (const keep of [false, true]) {
 				await give(filled.store.create('large'), LARGE, byReference);
 				await filled.complete();
 				const ends = await Promise.all([0, 1, 0, 1].map((i) => filled.criu[i]!.open('large')));
-				// In small bites by turns, so that each is somewhere else in the file.
-				for (let at = 0, bite = 100_003; at < LARGE.length; at += bite) {
+				// In small pieces in turn, so that each is at another offset in the file.
+				for (let at = 0, piece = 100_003; at < LARGE.length; at += piece) {
 					for (const end of ends) {
-						const wanted = LARGE.subarray(at, at + bite);
+						const wanted = LARGE.subarray(at, at + piece);
 						assert.ok((await end!.exactly(wanted.length)).equals(wanted), `at ${at}`);
 					}
 				}
 				for (const end of ends) assert.is((await end!.all()).length, 0);
 			});
 		} else {
-			test(`ask for a large one again: an error that names it${where}`, async () => {
+			test(`request a large file again: an error that names it${where}`, async () => {
 				const filled = make();
 				await give(filled.store.create('large.img'), LARGE, byReference);
 				await filled.complete();
@@ -169,12 +169,12 @@ test('space that was read is freed in the file system', async () => {
 	}
 	writer.end();
 	const full = blocksOfUnnamed(spool);
-	// The first part found memory below its limit.
+	// The first part is in memory, which was below its limit.
 	assert.ok(full >= ((parts - 1) * LARGE.length) / 512, `${full} blocks`);
 	await filled.complete();
 	const end = (await filled.criu[0]!.open('large'))!;
 	await end.exactly((parts - 1) * LARGE.length);
-	await until('most of it to be given back', () => blocksOfUnnamed(spool) <= full / 2);
+	await until('most of it to be freed', () => blocksOfUnnamed(spool) <= full / 2);
 	assert.ok((await end.all()).equals(LARGE));
 });
 
@@ -186,7 +186,7 @@ for (const [where, choice] of [
 	['in a spool, kept', () => ({ keep: true, memoryLimit: 0, spool: temporaryDirectory() })],
 	['in memory', () => ({ keep: true })],
 ] as const) {
-	test(`what waits in CRIU’s pipe stays right while others come and go, ${where}`, async () => {
+	test(`data in CRIU’s pipe stays unchanged while other files are served, ${where}`, async () => {
 		const filled = held(choice());
 		const bodies = sizesInOne.map((bytes, i) => content(i, bytes));
 		for (const [i, body] of bodies.entries()) await give(filled.store.create(`${i}`), body, byReference);
@@ -194,13 +194,13 @@ for (const [where, choice] of [
 		const [criu] = filled.criu;
 		const ends = [];
 		for (const i of bodies.keys()) ends.push((await criu!.open(`${i}`))!);
-		// The small ones are sent as a whole by now, and nothing of them is needed here.
+		// The small files are completely sent by now, and the store has released them.
 		assert.ok((await ends[2]!.all()).equals(bodies[2]!));
 		for (const i of [4, 0, 1, 3]) assert.ok((await ends[i]!.all()).equals(bodies[i]!), `${i}`);
 	});
 }
 
-test('small parts of one spool are freed, too', async () => {
+test('small parts of a spool are freed as well', async () => {
 	const spool = temporaryDirectory();
 	const filled = held({ memoryLimit: 0, spool });
 	const files = 40;
@@ -210,7 +210,7 @@ test('small parts of one spool are freed, too', async () => {
 	assert.ok(full >= ((files - 2) * body.length) / 512, `${full} blocks`);
 	await filled.complete();
 	for (let i = 0; i < files; i++) assert.ok((await filled.read(`${i}`))?.equals(body));
-	await until('nearly all of it to be given back', () => blocksOfUnnamed(spool) <= full / 10);
+	await until('nearly all of it to be freed', () => blocksOfUnnamed(spool) <= full / 10);
 });
 
 test.run();
@@ -224,7 +224,7 @@ limits('without a spool: an error with the limit', async () => {
 	assert.match(error.message, /more than the 2097152 bytes of memory/);
 });
 
-limits('with many small files, too', async () => {
+limits('with many small files: the same error', async () => {
 	const filled = held({ memoryLimit: 100_000 });
 	const small = LARGE.subarray(0, 60_000);
 	await give(filled.store.create('1'), small, [['append', 1000]]);
@@ -232,7 +232,7 @@ limits('with many small files, too', async () => {
 	assert.is(error.code, 'MEMORY_LIMIT');
 });
 
-limits('what turns out to be a large file counts once', async () => {
+limits('a file that grows large counts once', async () => {
 	const filled = held({ memoryLimit: 1_000_000 });
 	for (let i = 0; i < 9; i++)
 		await give(filled.store.create(`${i}`), LARGE.subarray(0, 100_000), [['append', 50_000]]);
@@ -240,7 +240,7 @@ limits('what turns out to be a large file counts once', async () => {
 	assert.is((await filled.read('8'))?.length, 100_000);
 });
 
-limits('past the limit the spool takes over, which is said once', async () => {
+limits('over the limit the spool is used, which is reported once', async () => {
 	const spool = temporaryDirectory();
 	const filled = held({ memoryLimit: 2 << 20, spool });
 	for (const name of ['1', '2', '3']) await give(filled.store.create(name), LARGE, byReference);
@@ -257,7 +257,7 @@ limits('memory files count against the limit as pipes do', async () => {
 	assert.match(error.message, /more than the 2097152 bytes of memory/);
 });
 
-limits('a spool that is no folder is named', async () => {
+limits('a spool that is not a directory is named in the error', async () => {
 	const filled = held({ memoryLimit: 0, spool: '/dev/null' });
 	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
 	assert.match(error.message, /the spool directory \/dev\/null/);
@@ -265,7 +265,7 @@ limits('a spool that is no folder is named', async () => {
 
 limits.run();
 
-/** Of the unnamed files in `folder` that this process has open. */
+/** The blocks of the unnamed files in `directory` that this process has open. */
 function blocksOfUnnamed(directory: string): number {
 	let blocks = 0;
 	for (const fd of readdirSync('/proc/self/fd')) {
@@ -273,7 +273,7 @@ function blocksOfUnnamed(directory: string): number {
 			if (readlinkSync(`/proc/self/fd/${fd}`).startsWith(`${directory}/`))
 				blocks += statSync(`/proc/self/fd/${fd}`).blocks;
 		} catch {
-			// The descriptor of the listing itself.
+			// The descriptor of the listing has been closed.
 		}
 	}
 	return blocks;

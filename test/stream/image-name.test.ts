@@ -1,4 +1,4 @@
-// Names come from outside and become paths.
+// Names are untrusted input and become paths.
 import * as assert from 'uvu/assert';
 import { checkImageName, quoteName } from '../../src/stream/image-name.js';
 import { suite } from '../support/suite.js';
@@ -41,7 +41,7 @@ for (const [name, why] of refused) {
 	});
 }
 
-test('a name in a message is one line, and not a page', () => {
+test('a name in a message is one line of limited length', () => {
 	assert.is(quoteName('a\nb'), '"a\\nb"');
 	assert.ok(quoteName('x'.repeat(5000)).length < 100);
 });

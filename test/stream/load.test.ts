@@ -1,4 +1,6 @@
-/** How a stream's payload gets into a store: read with its marker, or moved, depending on what has come by then. */
+/**
+ * How the payload of a stream gets into a store: read with its marker, or moved, depending on the bytes received by then.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -15,9 +17,9 @@ import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 
-const test = suite('what comes after its marker');
+const test = suite('payload after its marker');
 
-/** Around the sizes from which payload is moved, and from which a file is large. */
+/** Sizes around those from which payload is moved, and from which a file is large. */
 const sizes = [1, 16_383, 16_384, 60_000, 65_536, 65_537, 300_000];
 
 /** Loads a file of `bytes`, whose payload is sent only when the marker before it was read. */
@@ -51,7 +53,7 @@ for (const bytes of sizes) {
 		}
 	});
 
-	test(`${bytes} bytes, into a folder`, async () => {
+	test(`${bytes} bytes, into a directory`, async () => {
 		const directory = temporaryDirectory();
 		const store = new DirectoryStore(directory, false);
 		try {
@@ -64,7 +66,7 @@ for (const bytes of sizes) {
 	});
 }
 
-test('names as long as a file system takes, over what is there', async () => {
+test('names of the maximum length of a file system, over existing files', async () => {
 	const directory = temporaryDirectory();
 	const names = ['x'.repeat(255), `${'x'.repeat(254)}y`, 'é'.repeat(127)];
 	for (const round of [1, 2]) {

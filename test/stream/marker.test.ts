@@ -1,4 +1,4 @@
-// The bytes of markers: what every reader of this stream, ours or not, relies on.
+// The bytes of markers, which every reader of this stream, ours or not, depends on.
 import * as assert from 'uvu/assert';
 import { decodeMarker, encodeMarker, type Marker } from '../../src/stream/marker.js';
 import { suite } from '../support/suite.js';
@@ -30,10 +30,10 @@ for (const [hex, marker] of table) {
 }
 
 const odd: [why: string, hex: string, marker: Marker][] = [
-	['an unknown field beside a body is passed over', '0801 5005 2001', { seq: 1, kind: 'file-end' }],
+	['an unknown field beside a body is ignored', '0801 5005 2001', { seq: 1, kind: 'file-end' }],
 	['the sequence number may come last', '2001 0807', { seq: 7, kind: 'file-end' }],
-	['a zero may be spelled out', '0800 2801', { seq: 0, kind: 'image-end' }],
-	['the last body counts, as protobuf has it', '0801 2001 2801', { seq: 1, kind: 'image-end' }],
+	['a zero may be explicit', '0800 2801', { seq: 0, kind: 'image-end' }],
+	['the last body counts, as in protobuf', '0801 2001 2801', { seq: 1, kind: 'image-end' }],
 ];
 for (const [why, hex, marker] of odd) {
 	test(why, () => assert.equal(decodeMarker(bytesOf(hex), 'the stream'), marker));
@@ -48,8 +48,8 @@ const refused: [why: string, hex: string, message: RegExp][] = [
 	['a wire type that does not exist', '0801 27', /no marker/],
 	['a sequence number past 2^53', '08ffffffffffffff1f 2001', /sequence number .* too large/],
 	['an empty name', '1200', /file name "", which is empty/],
-	['a folder', '1202 2e2e', /"\.\.", which is a directory/],
-	['this folder', '1201 2e', /"\.", which is a directory/],
+	['a directory', '1202 2e2e', /"\.\.", which is a directory/],
+	['this directory', '1201 2e', /"\.", which is a directory/],
 	['an absolute path', '1202 2f61', /"\/a", which is an absolute path/],
 	['a path', '1203 612f62', /"a\/b", which holds a slash/],
 	['a NUL', '1203 610062', /which holds a NUL/],

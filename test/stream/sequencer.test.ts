@@ -1,4 +1,4 @@
-// What markers mean depends on those before them.
+// The meaning of a marker depends on those before it.
 import * as assert from 'uvu/assert';
 import type { MarkerBody } from '../../src/stream/marker.js';
 import { MarkerSequencer, type Step } from '../../src/stream/sequencer.js';
@@ -16,7 +16,7 @@ function take(...bodies: MarkerBody[]): (Step | undefined)[] {
 	return bodies.map((body) => order.take({ seq: order.next, ...body }));
 }
 
-test('data goes to the file that was named last, and files may take turns', () => {
+test('data belongs to the file that was named last, and files may be interleaved', () => {
 	assert.equal(take(file('a'), data(3), file('b'), data(4), fileEnd, file('a'), data(5), fileEnd, imageEnd), [
 		undefined,
 		{ kind: 'data', name: 'a', bytes: 3 },
@@ -34,7 +34,7 @@ test('an empty file is a file', () => {
 	assert.equal(take(file('a'), fileEnd), [undefined, { kind: 'file-end', name: 'a' }]);
 });
 
-test('an image without files is one', () => {
+test('an image without files is valid', () => {
 	assert.equal(take(imageEnd), [{ kind: 'image-end' }]);
 });
 
@@ -43,7 +43,7 @@ const refused: [why: string, bodies: MarkerBody[], message: RegExp][] = [
 	['data after the end of its file', [file('a'), fileEnd, data(1)], /marker 2 carries data/],
 	['an end of no file', [fileEnd], /marker 0 ends no file/],
 	['two ends of a file', [file('a'), fileEnd, fileEnd], /marker 2 ends no file/],
-	['a file that goes on after its end', [file('a'), fileEnd, file('a')], /file "a" goes on after its end/],
+	['a file that continues after its end', [file('a'), fileEnd, file('a')], /file "a" goes on after its end/],
 	['an image that ends before its files', [file('a'), data(1), imageEnd], /the image ends, but "a" did not/],
 ];
 for (const [why, bodies, message] of refused) {

@@ -1,6 +1,6 @@
 /**
- * What a test leaves behind, undone when it ends, however it ends. Helpers that start a process or make a folder register
- * its end here, so that no test has to remember.
+ * Clean-up at the end of a test, whether it passes or fails. Helpers that start a process or create a directory register its
+ * removal here, so that the tests do not have to.
  */
 type Undo = () => unknown;
 
@@ -11,12 +11,12 @@ export function afterwards(undo: Undo): void {
 	undos.push(undo);
 }
 
-/** How much is registered so far: what {@link unwind} goes back to. */
+/** The number of registered callbacks, for {@link unwind}. */
 export function mark(): number {
 	return undos.length;
 }
 
-/** Undoes all that was registered after `to`; every one gets its turn, and the first error is thrown then. */
+/** Calls everything that was registered after `to`; all callbacks run, and then the first error is thrown. */
 export async function unwind(to: number): Promise<void> {
 	const errors: unknown[] = [];
 	while (undos.length > to) {

@@ -5,7 +5,7 @@ import { StandInDump, StandInRestore } from './stand-in.js';
 import type { Streamer } from './streamer.js';
 import { until } from './until.js';
 
-/** What `connect` gives once the socket `name` is in `work`; undefined where the program ends without. */
+/** The result of `connect` once the socket `name` is in `work`; undefined where the program ends before. */
 async function unlessEnded<T>(work: string, name: string, process: Streamer, connect: () => Promise<T>) {
 	const socket = join(work, name);
 	await until('the socket, or the end', () => process.ended !== undefined || existsSync(socket));

@@ -1,10 +1,10 @@
-/** Content of image files that can be told apart at every byte, made and checked as a stream. */
+/** Content of image files that differs at every offset, generated and checked as a stream. */
 import { createHash, randomFillSync } from 'node:crypto';
 import type { ReadEnd, WriteEnd } from './pipe.js';
 
 const BLOCK = 1 << 20;
 const PAGE = 4096;
-/** Random once, so that nothing shifted, lost or swapped passes for right. */
+/** Random, so that shifted, lost or swapped bytes are detected. */
 const base = randomFillSync(Buffer.alloc(BLOCK));
 
 /** `bytes` bytes that depend on `seed`. */
@@ -22,7 +22,7 @@ function stamp(block: Buffer, index: number): Buffer {
 	return block;
 }
 
-/** Writes `bytes` (whole blocks of 1 MiB, please) and returns their SHA-256. */
+/** Writes `bytes` (a multiple of 1 MiB) and returns their SHA-256. */
 export async function writeLarge(to: WriteEnd, bytes: number): Promise<string> {
 	const block = Buffer.from(base);
 	const hash = createHash('sha256');
@@ -34,7 +34,7 @@ export async function writeLarge(to: WriteEnd, bytes: number): Promise<string> {
 	return hash.digest('hex');
 }
 
-/** Reads to the end: how many bytes came, and their SHA-256. */
+/** Reads to the end: the number of bytes, and their SHA-256. */
 export async function readLarge(from: ReadEnd): Promise<{ bytes: number; sha256: string }> {
 	const hash = createHash('sha256');
 	let bytes = 0;

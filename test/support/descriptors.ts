@@ -1,4 +1,4 @@
-/** Whether something stays open that should not. */
+/** Detection of descriptors that are left open. */
 import { readdirSync } from 'node:fs';
 import { poller } from '../../src/libc/poller.js';
 
@@ -9,7 +9,7 @@ export function openDescriptors(): number {
 	return readdirSync('/proc/self/fd').length;
 }
 
-/** How many there are, once what is made once and kept is made. */
+/** The number of open descriptors, after those have been created that are kept for the life of the process. */
 export async function descriptorsAtFirst(): Promise<number> {
 	await Promise.all(Array.from({ length: MAX_TIMERS }, () => poller.pause(1)));
 	return openDescriptors();

@@ -1,7 +1,7 @@
 /** Ports for tests that listen. */
 import { createServer } from 'node:net';
 
-/** A port that is free at this moment, and not one of those that the system gives to clients by itself. */
+/** A port that is free at this moment, outside of the range of ephemeral ports. */
 export async function freePort(): Promise<number> {
 	for (;;) {
 		const port = 15_000 + Math.floor(Math.random() * 15_000);

@@ -1,9 +1,9 @@
-/** The image stream, made and read by hand: what no writer of ours would write, too. */
+/** The image stream, encoded and decoded by hand, so that invalid streams can be made as well. */
 
 /** Part of a stream: the body of a marker (its field and what follows), or raw bytes. */
 export interface Part {
 	body?: Buffer;
-	/** Follows the marker. */
+	/** The bytes that follow the marker. */
 	payload?: Uint8Array;
 	/** Counted by {@link streamOf} if absent. */
 	seq?: number;
@@ -21,7 +21,7 @@ export const file = (name: string | Uint8Array): Part => {
 	const bytes = Buffer.from(name as string);
 	return { body: Buffer.concat([Buffer.of(0x12), varint(bytes.length), bytes]) };
 };
-/** `size` is what the marker says, where that is not the truth. */
+/** `size` is the size in the marker, where it differs from that of the content. */
 export const data = (content: Uint8Array | string, size = Buffer.byteLength(content)): Part => ({
 	body: Buffer.concat([Buffer.of(0x18), varint(size)]),
 	payload: Buffer.from(content as string),
@@ -30,7 +30,7 @@ export const fileEnd = (): Part => ({ body: Buffer.of(0x20, 1) });
 export const imageEnd = (): Part => ({ body: Buffer.of(0x28, 1) });
 export const raw = (bytes: Uint8Array | string): Part => ({ raw: Buffer.from(bytes as string) });
 export const unknown = (): Part => ({ body: Buffer.of(0x30, 1) });
-/** `part` with the sequence number `seq`; the parts after it count on from there. */
+/** `part` with the sequence number `seq`; the parts after it continue from there. */
 export const at = (seq: number, part: Part): Part => ({ ...part, seq });
 /** A whole file. */
 export const whole = (name: string, content: string): Part[] => [file(name), data(content), fileEnd()];

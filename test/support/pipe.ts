@@ -25,23 +25,23 @@ export class End {
 		poller.close(this.fd);
 	}
 
-	/** Gives the descriptor to another owner. */
+	/** Passes the descriptor to another owner. */
 	handOver(): number {
 		this.#open = false;
 		return this.fd;
 	}
 
-	/** Makes it one that a child may have: blocking, as the ends that a shell makes are. */
+	/** Prepares it for a child: blocking, like the pipes of a shell. */
 	forChild(): number {
-		// What else the file was opened with (O_APPEND) stays.
+		// The other flags of the file (O_APPEND) stay.
 		restoreFlags(this.fd, fcntl(this.fd, F_GETFL, 0) & ~O_NONBLOCK);
 		return this.fd;
 	}
 }
 
-/** The end that is written to. */
+/** The write end. */
 export class WriteEnd extends End {
-	/** Writes all of `bytes`. Rejects with an error that has `errno` (EPIPE) where nobody reads any more. */
+	/** Writes all of `bytes`. Rejects with an error that has `errno` (EPIPE) where the reader has closed its end. */
 	async write(bytes: Uint8Array): Promise<void> {
 		for (let at = 0; at < bytes.length; ) {
 			const wrote = libcWrite(this.fd, at ? bytes.subarray(at) : bytes, bytes.length - at);
@@ -51,7 +51,7 @@ export class WriteEnd extends End {
 		}
 	}
 
-	/** Resolves when there is room, or nobody reads any more. */
+	/** Resolves when there is room, or the reader has closed its end. */
 	async writable(): Promise<void> {
 		await waitFor(this.fd, EPOLLOUT);
 	}
@@ -63,12 +63,12 @@ export class WriteEnd extends End {
 	}
 }
 
-/** The end that is read from. */
+/** The read end. */
 export class ReadEnd extends End {
-	/** Up to `most` bytes, as soon as there are any; undefined at the end. A copy: other pipes are read meanwhile. */
-	async take(most = CHUNK): Promise<Buffer | undefined> {
+	/** Up to `max` bytes, as soon as there are any; undefined at the end. A copy, because other pipes are read meanwhile. */
+	async take(max = CHUNK): Promise<Buffer | undefined> {
 		for (;;) {
-			const got = libcRead(this.fd, chunk, Math.min(most, CHUNK));
+			const got = libcRead(this.fd, chunk, Math.min(max, CHUNK));
 			if (got > 0) return Buffer.from(chunk.subarray(0, got));
 			if (got === 0) return undefined;
 			if (got === -EAGAIN) await waitFor(this.fd, EPOLLIN);
@@ -92,7 +92,7 @@ export class ReadEnd extends End {
 		return result;
 	}
 
-	/** All up to the end, then closes. */
+	/** Reads to the end, then closes. */
 	async all(): Promise<Buffer> {
 		const parts: Buffer[] = [];
 		for (let some: Buffer | undefined; (some = await this.take()); ) parts.push(some);
@@ -100,7 +100,7 @@ export class ReadEnd extends End {
 		return Buffer.concat(parts);
 	}
 
-	/** How many bytes come up to the end, then closes. */
+	/** Reads to the end, then closes; returns the number of bytes. */
 	async count(): Promise<number> {
 		let bytes = 0;
 		for (let some: Buffer | undefined; (some = await this.take()); ) bytes += some.length;
@@ -119,7 +119,7 @@ export function pipe(): { readEnd: ReadEnd; writeEnd: WriteEnd } {
 /** A pipe that holds `bytes` and ends: what a child reads. */
 export function pipeOf(bytes: Uint8Array): ReadEnd {
 	const { readEnd, writeEnd } = pipe();
-	// A child that stops reading is what some tests want; it shows in how the child ends.
+	// Some tests need a child that stops reading; they check how the child ends.
 	writeEnd.end(bytes).catch(() => writeEnd.close());
 	return readEnd;
 }

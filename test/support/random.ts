@@ -1,4 +1,4 @@
-/** Chance that can be repeated. */
+/** Reproducible pseudo-random numbers. */
 
 /** Numbers from 0 to 1, the same for the same seed. */
 export function random(seed: number): () => number {

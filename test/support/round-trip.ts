@@ -1,4 +1,4 @@
-/** Tests that what goes into a capture comes out of an extract, for any two programs. */
+/** Tests that the output of an extract equals the input of a capture, for any two programs. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -8,7 +8,7 @@ import { type Program, startPipeline } from './streamer.js';
 import { suite } from './suite.js';
 import { temporaryDirectory } from './temporary.js';
 
-/** Sizes around what matters: nothing, less and more than a page, a pipe of 64 KiB, one of 1 MiB. */
+/** Sizes around the limits: nothing, less and more than a page, a pipe of 64 KiB, one of 1 MiB. */
 const sizes = [
 	0,
 	1,
@@ -43,7 +43,7 @@ async function restoreAll(from: Where): Promise<void> {
 	const restore = await StandInRestore.connect(from);
 	assert.equal(await restore.read('inventory.img'), Buffer.from('inventory'));
 	assert.is(await restore.read('absent.img'), undefined);
-	// Not in the order in which they came.
+	// Not in the order of the stream.
 	for (const [name, bytes] of [...files].reverse()) {
 		assert.ok((await restore.read(name))?.equals(bytes), `${name} is not what was dumped`);
 	}
@@ -57,7 +57,7 @@ function checkDirectory(directory: string): void {
 	}
 }
 
-/** Runs the suite `name`; the programs are asked for within each test, which they may skip. */
+/** Runs the suite `name`; the programs are determined within each test, which may be skipped thereby. */
 export function roundTrips(name: string, writer: () => Program, reader: () => Program): void {
 	const test = suite(name);
 	for (const shards of [undefined, 1, 4, 32]) {

@@ -1,6 +1,6 @@
 /**
- * Runs test files, each in a process group of its own, and counts. A file counts only by the totals that it leaves
- * (suite.ts): one that crashes, hangs, ends early or holds no test at all is a failure.
+ * Runs test files, each in its own process group, and adds up their results. A file passes only by the totals that it writes
+ * (suite.ts): one that crashes, hangs, ends early or has no tests is a failure.
  */
 import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
@@ -8,12 +8,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Totals } from './suite.js';
 
-/** Of the output of a file with failures, as much is shown, from its end. */
+/** Bytes of the output of a file with failures that are shown, from its end. */
 const SHOWN_BYTES = 40_000;
-/** A line says so when a file has been running for so long: a silent CI job may be taken for dead. */
-const NEWS_MILLIS = 60_000;
+/** Interval of the lines about a running file: a CI job without output may be ended. */
+const PROGRESS_MILLIS = 60_000;
 
-/** How one file ended. */
+/** The result of one file. */
 export interface FileResult {
 	file: string;
 	seconds: number;
@@ -26,7 +26,7 @@ export interface FileResult {
 
 const groups = new Set<number>();
 
-/** Ends the process groups of the files that run: nothing that a test started stays. */
+/** Kills the process groups of the running files, including all processes that a test started. */
 export function killAll(): void {
 	for (const pid of groups) killGroup(pid);
 }
@@ -35,7 +35,7 @@ function killGroup(pid: number): void {
 	try {
 		process.kill(-pid, 'SIGKILL');
 	} catch {
-		// None of its processes is left.
+		// It has no processes any more.
 	}
 }
 
@@ -46,9 +46,9 @@ export async function runFile(file: string, seconds: number): Promise<FileResult
 	const logPath = join(directory, 'log');
 	const started = Date.now();
 	const passed = () => Math.round((Date.now() - started) / 1000);
-	const news = setInterval(
+	const progress = setInterval(
 		() => process.stdout.write(`      …${file} has been running for ${passed()} s\n`),
-		NEWS_MILLIS,
+		PROGRESS_MILLIS,
 	);
 	try {
 		const { end, late } = await runProcess(file, seconds, logPath, {
@@ -67,12 +67,14 @@ export async function runFile(file: string, seconds: number): Promise<FileResult
 		judge(result, readTotals(totalsPath), end);
 		return result;
 	} finally {
-		clearInterval(news);
+		clearInterval(progress);
 		rmSync(directory, { recursive: true, force: true });
 	}
 }
 
-/** `end`: "exit code 0" or the like. Output goes to a file, which no process that outlives the test can hold up. */
+/**
+ * `end`: "exit code 0" or the like. Output goes to a file, since a process that outlives the test would keep a pipe open.
+ */
 function runProcess(file: string, seconds: number, log: string, env: NodeJS.ProcessEnv) {
 	const out = openSync(log, 'w');
 	return new Promise<{ end: string; late: boolean }>((resolve, reject) => {

@@ -1,6 +1,6 @@
 /**
- * A stand-in for CRIU: both sides of its image socket, as CRIU speaks them (a request, then one byte that carries the
- * streamer's end of a fresh pipe). Messages are encoded by hand, so that a mistake in proto/ is no mistake here.
+ * A stand-in for CRIU: its image socket for a dump and for a restore, with CRIU's protocol (a request, then one byte with
+ * the streamer's end of a new pipe). Messages are encoded by hand, so that they do not depend on proto/.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,15 +24,15 @@ export function requestFor(name: string | Uint8Array): Buffer {
 	return Buffer.concat([length, message]);
 }
 
-/** A work dir, or better a streamer with its work dir: where that ends, nobody waits for its socket. */
+/** A work dir, or better a streamer with its work dir: when that ends, the wait for its socket ends as well. */
 export type Where = string | { work: string; process: Streamer };
 
-/** CRIU's connection, with what both sides share. */
+/** CRIU's connection: the common part of a dump and a restore. */
 class Connection extends End {
-	/** CRIU serialises its requests by a lock: so do these. */
+	/** CRIU serialises its requests by a lock, and so does this class. */
 	#turn: Promise<unknown> = Promise.resolve();
 
-	/** Connects to `name` in a work dir as soon as it is there. */
+	/** Connects to `name` in a work dir as soon as it exists. */
 	static async to(where: Where, name: string): Promise<number> {
 		const path = join(typeof where === 'string' ? where : where.work, name);
 		return until(`the socket ${path}`, () => {
@@ -52,7 +52,7 @@ class Connection extends End {
 		return result;
 	}
 
-	/** Sends raw bytes: for what CRIU would never say, too. */
+	/** Sends raw bytes, also invalid ones. */
 	async send(bytes: Uint8Array): Promise<void> {
 		for (let at = 0; at < bytes.length; ) {
 			const sent = libcWrite(this.fd, bytes.subarray(at), bytes.length - at);
@@ -78,7 +78,7 @@ class Connection extends End {
 	}
 }
 
-/** What `criu dump --stream` does with its socket. */
+/** The side of `criu dump --stream`. */
 export class StandInDump extends Connection {
 	static async connect(to: Where): Promise<StandInDump> {
 		return new StandInDump(await Connection.to(to, 'streamer-capture.sock'));
@@ -100,7 +100,7 @@ export class StandInDump extends Connection {
 		await (await this.file(name)).end(Buffer.from(content as string));
 	}
 
-	/** Files, inventory.img at last, as CRIU does when a dump succeeded, and the end of the connection. */
+	/** Writes files, with inventory.img as the last one, as CRIU does when a dump succeeded, and closes the connection. */
 	async finish(files: Record<string, Uint8Array | string> = {}): Promise<void> {
 		for (const [name, content] of Object.entries(files)) await this.put(name, content);
 		await this.put('inventory.img', 'inventory');
@@ -108,7 +108,7 @@ export class StandInDump extends Connection {
 	}
 }
 
-/** What `criu restore --stream` does with its socket. */
+/** The side of `criu restore --stream`. */
 export class StandInRestore extends Connection {
 	readonly #receiver = new Receiver(6);
 
@@ -150,7 +150,7 @@ export class StandInRestore extends Connection {
 	}
 }
 
-/** Folders that hold nothing but what the test put there show that nothing else was made. */
+/** The sorted names in a directory: tests check with them that no other files were created. */
 export function namesIn(directory: string): string[] {
 	return readdirSync(directory).sort();
 }

@@ -9,13 +9,13 @@ import { skipImpossible } from './suite.js';
 import { temporaryDirectory } from './temporary.js';
 import { until } from './until.js';
 
-/** How the command is called. */
+/** The words that start the command. */
 export type Program = readonly [command: string, ...first: string[]];
 /** The action script. */
 export const HOOK = fileURLToPath(new URL('../../scripts/criu-streamer-hook', import.meta.url));
 export const ours: Program = [process.execPath, fileURLToPath(new URL('../../dist/bin.js', import.meta.url))];
 
-/** The original, where $STREAMER_PEER names its binary; else the test is skipped. */
+/** The original, where $STREAMER_PEER names its binary; otherwise the test is skipped. */
 export function peer(): Program {
 	const path = process.env.STREAMER_PEER;
 	if (!path) skipImpossible('the original is not at hand: STREAMER_PEER=/path/to/criu-image-streamer');
@@ -25,7 +25,7 @@ export function peer(): Program {
 
 export interface StartOptions {
 	program?: Program;
-	/** What the child gets as 0, 1, and as 3 and up; it owns these ends from then on. /dev/null where there is none. */
+	/** The child's descriptors 0, 1, and 3 and up; it owns these ends from then on. /dev/null where one is undefined. */
 	stdin?: End | undefined;
 	stdout?: End | undefined;
 	fds?: readonly End[];
@@ -35,9 +35,9 @@ export interface StartOptions {
 
 /** A running command; it is killed when the test ends. */
 export class Streamer {
-	/** All that came so far. */
+	/** The output so far. */
 	stderr = '';
-	/** Complete lines of it. */
+	/** Its complete lines. */
 	readonly lines: string[] = [];
 	/** "exit code 0" or "signal SIGTERM", once it has ended. */
 	ended: string | undefined;
@@ -94,7 +94,7 @@ export class Streamer {
 }
 
 export interface SideOptions extends StartOptions {
-	/** Where the socket is; a new folder if absent. */
+	/** The work dir; a new directory if absent. */
 	work?: string;
 	/** As --shard-fds; undefined: one, as stdin or stdout. */
 	shards?: number;
@@ -104,7 +104,7 @@ export interface SideOptions extends StartOptions {
 	args?: readonly string[];
 }
 
-/** Options, and descriptors from 3 on, that say where the shards and the ext files are. */
+/** Options and descriptors from 3 on, for the shards and the ext files. */
 function descriptors(shards: readonly End[] | undefined, ext: Record<string, End> = {}) {
 	const fds = [...(shards ?? []), ...Object.values(ext)];
 	const number = (end: End) => 3 + fds.indexOf(end);
@@ -113,7 +113,7 @@ function descriptors(shards: readonly End[] | undefined, ext: Record<string, End
 	return { fds, args: files.length ? [...args, '--ext-file-fds', files.join()] : args };
 }
 
-/** The original knows only --images-dir, and options before the command only. */
+/** The original has only --images-dir, and accepts options only before the command. */
 function directoryOptions(work: string, program?: Program): string[] {
 	return program && program !== ours ? ['--images-dir', work] : ['--work-dir', work];
 }

@@ -1,22 +1,22 @@
 /**
- * uvu, with what it lacks: skips that say why, a time limit per test, the undoing of what a test made, and totals for
- * test/run.ts. uvu itself exits with 0 when a `before` hook throws or a test rejects with something that is no Error, so
- * what counts is how many tests were registered and how many of them came to an end.
+ * uvu, with additions: skips with a reason, a time limit per test, clean-up after a test, and totals for test/run.ts. uvu
+ * itself exits with 0 when a `before` hook throws or a test rejects with a value that is not an Error, so the result depends
+ * on the numbers of registered and of ended tests.
  */
 import { writeFileSync } from 'node:fs';
 import { suite as uvuSuite } from 'uvu';
 import { mark, unwind } from './cleanup.js';
 
-/** The long versions of tests: sizes and counts that take hours rather than minutes. */
+/** Runs the long versions of tests: sizes and counts that take hours rather than minutes. */
 export const full = process.env.CRIU_STREAMER_FULL === '1';
 const inCI = process.env.CI === '1' || process.env.CI === 'true';
 
-/** Of a test: generous, since machines are slow and noisy; a test that needs it hangs. */
+/** Time limit of a test: generous, for slow and busy machines; a test that reaches it hangs. */
 const TEST_SECONDS = 300;
-/** Given to the process, once its tests are over, to end by itself. */
-const LEAVE_MILLIS = 10_000;
+/** Time for the process to end by itself after its tests. */
+const EXIT_MILLIS = 10_000;
 
-/** What test/run.ts reads, from the file that $CRIU_STREAMER_TOTALS names. */
+/** The totals for test/run.ts, in the file that $CRIU_STREAMER_TOTALS names. */
 export interface Totals {
 	registered: number;
 	passed: number;
@@ -28,20 +28,20 @@ const totals: Totals = { registered: 0, passed: 0, failed: [], skipped: [] };
 
 class Skip extends Error {}
 
-/** Ends the current test as skipped. In CI that is a failure: there the machine has what the tests need. */
+/** Ends the current test as skipped. In CI that is a failure, since the machine has everything that the tests need. */
 export function skip(reason: string): never {
 	if (inCI) throw new Error(`skipped, which CI does not accept: ${reason}`);
 	throw new Skip(reason);
 }
 
-/** Ends the current test as skipped, in CI too: for what no set-up of the machine can change. */
+/** Ends the current test as skipped, in CI as well: for reasons that no set-up of the machine can change. */
 export function skipImpossible(reason: string): never {
 	throw new Skip(reason);
 }
 
 type Body = () => unknown;
 
-/** Registers tests; `run` (once, at the end of the file) lets them run in order. */
+/** Registers tests; `run` (once, at the end of the file) runs them in order. */
 export interface Suite {
 	(name: string, body: Body, options?: { seconds?: number }): void;
 	before(hook: () => Promise<void> | void): void;
@@ -59,7 +59,7 @@ export function suite(name: string): Suite {
 	return Object.assign(test, { before: inner.before, after: inner.after, run: inner.run });
 }
 
-/** Runs one test and counts how it ends. */
+/** Runs one test and counts its result. */
 async function outcome(test: string, body: Body, seconds: number): Promise<void> {
 	const start = mark();
 	try {
@@ -99,12 +99,12 @@ function ended(): number {
 	return totals.passed + totals.failed.length + totals.skipped.length;
 }
 
-/** Something that a test left open must not keep the process. */
+/** Ends the process even if a test left something open. */
 function leave(): void {
 	const timer = setTimeout(() => {
 		process.stderr.write('the tests are over, but something that they left open keeps the process: ended\n');
 		process.exit(totals.failed.length ? 1 : 0);
-	}, LEAVE_MILLIS);
+	}, EXIT_MILLIS);
 	timer.unref();
 }
 

@@ -1,6 +1,7 @@
 /**
- * The commands of others that tests call. One that is not installed is got from this machine's own Debian, without installing
- * it (scripts/get-tools.sh), when the first test needs it; where that cannot be, the tests that need it are skipped and say why.
+ * External commands that tests call. One that is not installed is fetched from this machine's own Debian, without installing
+ * it (scripts/get-tools.sh), when the first test needs it; where that fails, the tests that need it are skipped with a
+ * reason.
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
@@ -8,7 +9,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { skip } from './suite.js';
 
-/** Where each command is from, for Debian; the first package also names the directory that it is kept in. */
+/** The Debian packages of each command; the first package also names the directory that it is kept in. */
 const packages: Record<string, readonly [string, ...string[]]> = {
 	age: ['age'],
 	'age-keygen': ['age'],
@@ -35,34 +36,34 @@ const packages: Record<string, readonly [string, ...string[]]> = {
 	zstd: ['zstd'],
 };
 
-/** Made for the place where it is installed: its headers and libraries are named by absolute paths. */
+/** Commands that work only where they are installed: their headers and libraries have absolute paths. */
 const FIXED = new Set(['musl-gcc']);
 
-/** Not in every PATH, though commands for all users are there. */
+/** Directories that are not in every PATH, although they have commands for all users. */
 const SYSTEM_DIRECTORIES = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
-/** get-tools.sh gives up by itself before; another call of it may work first. */
+/** get-tools.sh gives up by itself before; another run of it may go first. */
 const GET_MILLIS = 1_200_000;
 const script = fileURLToPath(new URL('../../scripts/get-tools.sh', import.meta.url));
 const cache =
 	process.env.CRIU_STREAMER_TOOLS ?? fileURLToPath(new URL('../../.cache/tools', import.meta.url));
 
-/** A command's path, or why it cannot be had. */
+/** The path of a command, or the reason why there is none. */
 type Found = { path: string } | { why: string };
 const found = new Map<string, Found>();
 
-/** The path of a command; skips the test where it is not to be had. Its directory is in the PATH from then on. */
+/** The path of a command; skips the test where it is not available. Its directory is in the PATH from then on. */
 export function tool(command: string): string {
 	const known = found.get(command) ?? find(command);
 	found.set(command, known);
 	return 'path' in known ? known.path : skip(known.why);
 }
 
-/** Sees to it that the commands are in the PATH; skips the test where one is not to be had. */
+/** Ensures that the commands are in the PATH; skips the test where one is not available. */
 export function need(...commands: string[]): void {
 	for (const command of commands) tool(command);
 }
 
-/** Sees to it that all known commands that a shell script names are in the PATH, as {@link need} does. */
+/** Ensures that all known commands that a shell script names are in the PATH, like {@link need}. */
 export function needIn(script: string): void {
 	const words = new Set(script.match(/(?<![\w./-])[\w-]+(?![\w./-])/g));
 	need(...Object.keys(packages).filter((command) => words.has(command)));
@@ -75,9 +76,10 @@ export function installed(command: string): string | undefined {
 }
 
 function find(command: string): Found {
-	const there = installed(command);
-	if (!there && FIXED.has(command)) return { why: `${command} is not installed, and works only where it is` };
-	const path = there ?? get(command);
+	const existing = installed(command);
+	if (!existing && FIXED.has(command))
+		return { why: `${command} is not installed, and works only where it is` };
+	const path = existing ?? get(command);
 	if (typeof path === 'object') return path;
 	const directories = (process.env.PATH ?? '').split(delimiter);
 	const directory = dirname(path);
@@ -99,7 +101,7 @@ function executable(command: string, directories: readonly string[]): string | u
 		});
 }
 
-/** Gets the packages of a command. */
+/** Fetches the packages of a command. */
 function get(command: string): string | { why: string } {
 	const wanted = packages[command];
 	if (!wanted)
@@ -119,7 +121,7 @@ function get(command: string): string | { why: string } {
 	return why ? { why } : path!;
 }
 
-/** Why a command that was got does not work here. */
+/** The reason why a fetched command does not work on this machine. */
 function unusable(command: string): string | undefined {
 	if (command !== 'sshd' || process.getuid!() !== 0) return undefined;
 	// See get-tools.sh.

@@ -1,9 +1,9 @@
-/** Waiting for conditions: no test depends on how long something takes, only on that it happens. */
+/** Waiting for conditions: tests depend on events, not on their time. */
 
-/** Far longer than anything here needs on the slowest machine: it ends a test that would hang. */
+/** Far longer than any condition takes on the slowest machine: it ends a test that would hang. */
 const SECONDS = 120;
-const LOOK_MILLIS = 10;
-/** What has not changed for so long has come to a stop: nothing else tells that. */
+const POLL_MILLIS = 10;
+/** A value that has not changed for so long counts as settled: there is no event for that. */
 const STILL_MILLIS = 500;
 
 /** The first value of `condition` that is neither undefined nor false. `what` is for the error: "the socket". */
@@ -16,7 +16,7 @@ export async function until<T>(
 		const value = await condition();
 		if (value !== undefined && value !== false) return value;
 		if (Date.now() > end) throw new Error(`waited ${seconds} seconds in vain for ${what}`);
-		await new Promise((resolve) => setTimeout(resolve, LOOK_MILLIS));
+		await new Promise((resolve) => setTimeout(resolve, POLL_MILLIS));
 	}
 }
 

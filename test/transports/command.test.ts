@@ -62,7 +62,7 @@ async function carries(from: Side, to: Side): Promise<void> {
 const unixAddress = () => `unix:${join(temporaryDirectory(), 'socket')}`;
 const tcpAddress = async () => `tcp://127.0.0.1:${await freePort()}`;
 
-/** A certificate for this host that is its own authority. */
+/** A self-signed certificate for this host. */
 function selfSigned(): string[] {
 	const directory = temporaryDirectory();
 	execFileSync(
@@ -84,7 +84,7 @@ function token(text = 'a secret\n'): string[] {
 	return ['--token-file', path];
 }
 
-/** Resolves when the command runs, or listens at `address` where it is one that does. */
+/** Resolves when the command runs, or with `address` when it listens there. */
 async function hasStarted({ work, process }: Side, address?: string): Promise<void> {
 	await until('the command to start', () => {
 		if (process.ended !== undefined) throw new Error(`it ended: ${process.stderr}`);
@@ -129,7 +129,7 @@ for (const [what, where, options] of ways) {
 	}
 }
 
-working('to disk: the capture ends when the files are there', async () => {
+working('to disk: the capture ends when the files exist', async () => {
 	const address = unixAddress();
 	const images = join(temporaryDirectory(), 'images');
 	const to = new Streamer(['--listen', address, '--images-dir', images, 'extract']);
@@ -142,7 +142,7 @@ working('to disk: the capture ends when the files are there', async () => {
 	await to.ends();
 });
 
-working('a reader may wait for CRIU to begin for longer than --stall-timeout', async () => {
+working('a reader may wait for the start of the dump for longer than --stall-timeout', async () => {
 	const address = unixAddress();
 	const to = extract(['--listen', address, '--stall-timeout', '1']);
 	const from = capture(['--connect', address, '--stall-timeout', '1']);
@@ -153,7 +153,7 @@ working('a reader may wait for CRIU to begin for longer than --stall-timeout', a
 	await Promise.all([from.process.ends(), to.process.ends()]);
 });
 
-working('vsock, where the kernel has it to itself', async () => {
+working('vsock, where the kernel has a loopback', async () => {
 	const address = `vsock:1:${await freePort()}`;
 	try {
 		(await listenAt(parseAddress('--listen', address))).close();
@@ -199,7 +199,7 @@ working.run();
 const failing = suite('the command when a connection fails');
 
 failing(
-	'a wrong token and a missing one end the capture; the listener takes the right one after them',
+	'a wrong token and a missing one end the capture; the listener then accepts the right one',
 	async () => {
 		const address = await tcpAddress();
 		const to = extract(['--listen', address, ...token()]);
@@ -218,7 +218,7 @@ failing(
 	},
 );
 
-/** CRIU writes until the streamer takes no more. */
+/** CRIU writes until the streamer accepts no more. */
 async function dumpEndlessly(side: Side): Promise<void> {
 	const dump = await StandInDump.connect(side);
 	const out = await dump.file('pages-1.img');
@@ -265,7 +265,7 @@ for (const [what, options] of secure) {
 		assert.equal(namesIn(to.work), []);
 	});
 
-	failing(`${what}: what the receiver could not do is the capture’s error`, async () => {
+	failing(`${what}: the receiver’s error is the capture’s error`, async () => {
 		const address = await tcpAddress();
 		const more = options();
 		const images = temporaryDirectory();
@@ -280,7 +280,7 @@ for (const [what, options] of secure) {
 	});
 }
 
-failing('a receiver that stands still in the middle is named by the capture', async () => {
+failing('a receiver that stalls in the middle is named by the capture', async () => {
 	const address = await tcpAddress();
 	const to = extract(['--listen', address]);
 	const from = capture(['--connect', address, '--stall-timeout', '1']);
@@ -303,7 +303,7 @@ async function failureOfWriting(out: {
 	}
 }
 
-failing('a receiver that stands still instead of answering is named by the capture', async () => {
+failing('a receiver that stalls instead of answering is named by the capture', async () => {
 	const address = unixAddress();
 	const to = extract(['--listen', address]);
 	const from = capture(['--connect', address, '--stall-timeout', '1']);
@@ -313,18 +313,18 @@ failing('a receiver that stands still instead of answering is named by the captu
 	assert.match(await from.process.ends(1), /unix:.* (was silent|has taken nothing) for 1 s.*--stall-timeout/);
 });
 
-failing('a sender that stands still in the middle is named by the extract', async () => {
+failing('a sender that stalls in the middle is named by the extract', async () => {
 	const address = unixAddress();
 	const to = extract(['--listen', address, '--stall-timeout', '1']);
 	const from = capture(['--connect', address]);
 	const dump = await StandInDump.connect(from);
-	// Far more than pipes and sockets hold: most of it has come to the extract.
+	// Far more than pipes and sockets hold: most of it has been received by the extract.
 	await (await dump.file('pages-1.img')).write(content(3, 12_000_000));
 	from.process.kill('SIGSTOP');
 	assert.match(await to.process.ends(1), /the sender of unix:.* has sent nothing for 1 s/);
 });
 
-failing('two captures for one extract: the second is refused or finds nobody', async () => {
+failing('two captures for one extract: the second is refused or cannot connect', async () => {
 	const address = unixAddress();
 	const to = extract(['--listen', address, '--shards', '2']);
 	const from = capture(['--connect', address, '--shards', '2']);

@@ -1,6 +1,6 @@
 /**
- * Opens shards as a command does, in a process of its own: `fds-child.ts capture|extract [SHARDS] [PROGRESS]`. Its result goes
- * to $RESULT. With $HOLD it lives on, after the shards are closed, until stdin ends.
+ * Opens shards as a command does, in a separate process: `fds-child.ts capture|extract [SHARDS] [PROGRESS]`. Its result goes
+ * to $RESULT. With $HOLD it keeps running, after the shards are closed, until the end of stdin.
  */
 import { readSync, writeFileSync } from 'node:fs';
 import type { Command } from '../../src/options/definitions.js';

@@ -28,13 +28,13 @@ function owned(fd: number): number {
 		try {
 			closeSync(fd);
 		} catch {
-			// The test closed it.
+			// The test has closed it.
 		}
 	});
 	return fd;
 }
 
-/** A pipe that waits, as a shell makes it. */
+/** A blocking pipe, as a shell creates it. */
 function pipe(): { readEnd: number; writeEnd: number } {
 	const ends = new Int32Array(new ArrayBuffer(8));
 	assert.is(pipe2(ends, O_CLOEXEC), 0);
@@ -92,13 +92,13 @@ test('a pipe, a socket and a file carry a capture, each under its name', async (
 	const { result } = start(['capture', '3,4,5'], ['ignore', 'ignore', 'inherit', writeEnd, theirs, fd]);
 	closeSync(writeEnd);
 	assert.is(await readToEnd(readEnd), 'through shard fd 3');
-	// It ends, though another process (this one) holds the socket as well.
+	// It ends, although another process (this one) has the socket open as well.
 	assert.is(await readToEnd(ours), 'through shard fd 4');
 	assert.equal((await result).names, ['shard fd 3', 'shard fd 4', 'shard fd 5']);
 	assert.is(readFileSync(path, 'utf8'), 'through shard fd 5');
 });
 
-test('stdout is where a capture goes unless told otherwise, stdin where an extract reads', async () => {
+test('by default a capture writes to stdout, and an extract reads from stdin', async () => {
 	const path = file('');
 	assert.equal((await run(['capture'], ['ignore', owned(openSync(path, 'w')), 'inherit'])).names, ['stdout']);
 	assert.is(readFileSync(path, 'utf8'), 'through stdout');
@@ -119,7 +119,7 @@ test('a pipe, a socket and a file are read to their end', async () => {
 	assert.equal((await result).read, ['from a pipe', 'from a socket', 'from a file']);
 });
 
-test('a file is read from where it stands, and written from where it stands', async () => {
+test('a file is read and written from its current position', async () => {
 	const path = file('0123456789');
 	const reading = owned(openSync(path, 'r'));
 	readSync(reading, Buffer.alloc(4));
@@ -129,7 +129,7 @@ test('a file is read from where it stands, and written from where it stands', as
 	assert.is(readFileSync(path, 'utf8'), '0123456789through shard fd 3');
 });
 
-test('a reader sees the end when the stream is out, not when the process ends', async () => {
+test('a reader gets the end when the stream is delivered, not when the process ends', async () => {
 	const { readEnd, writeEnd } = pipe();
 	const { child, result } = start(['capture', '3'], ['pipe', 'ignore', 'inherit', writeEnd], true);
 	closeSync(writeEnd);
@@ -144,7 +144,7 @@ function setBlocking(fd: number): void {
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) & ~O_NONBLOCK);
 }
 
-/** By a process of its own: the descriptors of the test's wait, or do not, as they are made. */
+/** Reads with a child process, because the test's own descriptors may be blocking or not. */
 async function readToEnd(fd: number): Promise<string> {
 	setBlocking(fd);
 	const cat = spawn('cat', { stdio: [fd, 'pipe', 'inherit'] });
@@ -154,7 +154,7 @@ async function readToEnd(fd: number): Promise<string> {
 	return text;
 }
 
-test('a pipe that waits waits again afterwards, for those who share it', async () => {
+test('a blocking pipe is blocking again afterwards, for the processes that share it', async () => {
 	const { readEnd, writeEnd } = pipe();
 	const { result } = start(['capture', '3'], ['ignore', 'ignore', 'inherit', writeEnd]);
 	const reader = spawn('head', ['-c', String('through shard fd 3'.length)], {
@@ -168,7 +168,7 @@ test('a pipe that waits waits again afterwards, for those who share it', async (
 });
 
 const refusals: [what: string, command: string, open: () => number, expected: RegExp][] = [
-	['a folder', 'capture', () => openSync('/tmp', 'r'), /fd 3 is a directory/],
+	['a directory', 'capture', () => openSync('/tmp', 'r'), /fd 3 is a directory/],
 	['a device', 'capture', () => openSync('/dev/null', 'w'), /fd 3 is a device/],
 	['a file for reading', 'capture', () => openSync(file(''), 'r'), /fd 3 is open for reading only: 3>/],
 	['a file for writing', 'extract', () => openSync(file(''), 'w'), /fd 3 is open for writing only: 3</],
@@ -190,13 +190,13 @@ for (const [what, command, open, expected] of refusals) {
 	});
 }
 
-test('a number that nobody opened is refused, whatever Node uses it for', async () => {
+test('a number that was not passed is refused, whatever Node uses it for', async () => {
 	const numbers = Array.from({ length: 30 }, (_, i) => i + 3);
 	const results = await Promise.all(
 		['capture', 'extract'].map((command) => refusal([command, '999'], ['ignore', 'ignore', 'inherit'])),
 	);
 	for (const error of results) assert.match(error, /fd 999 is not open: it has to be a pipe/);
-	// With all of them at once the first that is refused tells; each must not be mistaken for somebody's pipe.
+	// In groups, whose first invalid descriptor is refused; none must be mistaken for a pipe of the user.
 	for (let at = 0; at < numbers.length; at += 10) {
 		const some = numbers.slice(at, at + 10).join(',');
 		assert.match(await refusal(['extract', some], ['ignore', 'ignore', 'inherit']), /^shard fd \d+ is /);
@@ -210,7 +210,7 @@ test('a closed stdin is not read as an empty stream', async () => {
 	);
 });
 
-test('two shards that are one pipe are refused, under whatever numbers', async () => {
+test('two shards with the same pipe are refused, under any numbers', async () => {
 	const { writeEnd } = pipe();
 	const error = await refusal(['capture', '3,4'], ['ignore', 'ignore', 'inherit', writeEnd, writeEnd]);
 	assert.is(error, 'shard fd 3 and shard fd 4 are the same thing; each shard needs its own');
@@ -222,7 +222,7 @@ test('progress that would end up in the image is refused', async () => {
 	assert.match(error, /^fd 3, where progress goes, leads into stdout/);
 });
 
-test('a terminal is refused, with what is meant', async () => {
+test('a terminal is refused, with a correct example', async () => {
 	const result = join(temporaryDirectory(), 'result');
 	for (const [command, expected] of [
 		['capture', /^stdout is a terminal.* capture … \| ssh host criu-image-streamer extract$/],

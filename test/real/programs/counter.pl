@@ -1,4 +1,5 @@
-# counter.pl FILE PORT MEGABYTES: counts, ten times a second, into an open file; whoever connects to the port is told the number.
+# counter.pl FILE PORT MEGABYTES: counts, ten times a second, into an open file; each connection to the port is sent the
+# number.
 use strict;
 use IO::Select;
 use IO::Socket::INET;

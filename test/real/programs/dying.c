@@ -1,9 +1,9 @@
 /*
- * dying THREADS PROCESSES: words that the kernel changes when threads die, of every kind. Each process has so many threads of
- * its C library, four of which hold a robust mutex (one with priority inheritance), and threads made by clone(2), whose
- * clear_child_tid words lie in private memory, across a page boundary, in shared memory and in a memfd. On SIGUSR1 every
- * process checks that all words are what they were, and one line says how that went: "1: 2 processes, right". One more
- * process is a zombie, which has no memory. Prints "ready" first.
+ * dying THREADS PROCESSES: has every kind of word that the kernel changes when threads die. Each process has THREADS threads
+ * of its C library, four of which hold a robust mutex (one with priority inheritance), and threads made by clone(2), whose
+ * clear_child_tid words are in private memory, across a page boundary, in shared memory and in a memfd. On SIGUSR1 every
+ * process checks that all words are unchanged, and one line has the result: "1: 2 processes, right". One more process is a
+ * zombie, which has no memory. Prints "ready" first.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,13 +18,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Ends a process that a test has lost. */
+/* Seconds after which a process ends whose test was killed. */
 #define LONGEST 300
 #define LIBRARY_THREADS 256
 #define MUTEXES 4
 #define PAGE 4096
 #define CLONES 4
-/* No thread has this number, so that the word changes if the kernel stores what belongs there. */
+/* No thread has this number, so that the word changes if the kernel stores a thread ID there. */
 #define WORD 0x5a5aa5a5
 
 enum { PROCESSES = 8 };
@@ -33,7 +33,7 @@ struct shared {
 	volatile unsigned asked, answered[PROCESSES];
 	volatile int ready[PROCESSES];
 	char wrong[PROCESSES][100];
-	/* Of one process each: words and a mutex in shared memory. */
+	/* For each process: words and a mutex in shared memory. */
 	struct { uint32_t word; pthread_mutex_t mutex; } each[PROCESSES];
 };
 
@@ -162,7 +162,7 @@ int main(int argc, char **argv)
 	count = argc > 1 ? atoi(argv[1]) : 16;
 	if (count <= MUTEXES || count > LIBRARY_THREADS || processes < 1 || processes > PROCESSES)
 		return 2;
-	/* The kernel keeps the area of restartable sequences up to date at all times: its words are nobody's to compare. */
+	/* The kernel updates the area of restartable sequences at any time: its words cannot be compared. */
 	if (setenv("GLIBC_TUNABLES", "glibc.pthread.rseq=0", 0) || !getenv("DYING"))
 		if (setenv("DYING", "1", 1) == 0)
 			execv("/proc/self/exe", argv);

@@ -1,5 +1,7 @@
-/* Writes the number of a generation on every page of its memory, in the order of addresses, as fast as it can: whoever looks
- * at all of it at one moment sees two generations at most, the newer one first. */
+/*
+ * Writes the number of a generation on every page of its memory, in the order of addresses, as fast as it can: a consistent
+ * copy of the memory has at most two generations, the newer one first.
+ */
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>

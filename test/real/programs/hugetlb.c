@@ -1,5 +1,5 @@
 /*
- * hugetlb private|shared: holds four huge pages. On SIGUSR1 it checks them, and one line says how that went: "8 MB, right".
+ * hugetlb private|shared: holds four huge pages. On SIGUSR1 it checks them, and one line has the result: "8 MB, right".
  * Prints "ready" first.
  */
 #include <signal.h>

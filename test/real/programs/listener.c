@@ -1,5 +1,5 @@
 /*
- * listener PORT: listens on 127.0.0.1:PORT. Whoever connects is sent one line: the port on which it listens and whether its
+ * listener PORT: listens on 127.0.0.1:PORT. Each connection is sent one line: the port on which it listens and whether its
  * memory is right ("4000 right"). Prints "ready" first.
  */
 #include <arpa/inet.h>

@@ -1,11 +1,11 @@
-/* Memory that can be checked: every word tells its area, its place and how often the area was written. */
+/* Memory that can be checked: every word encodes its area, its index and how often the area was written. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* Seconds that a program may live: none outlives its test for long, whatever happens to that. */
+/* Seconds after which a program ends, whatever happens to its test. */
 enum { LONGEST = 900 };
 
 static uint64_t pattern(uint64_t area, uint64_t generation, uint64_t place)

@@ -1,6 +1,7 @@
 /*
- * snapshot DIRECTORY PID...: the memory of stopped processes, each into a file of the directory that has the number of the
- * process, as it sees itself: for each mapping its start and end (uint64), and what it holds. What cannot be read is left out.
+ * snapshot DIRECTORY PID...: saves the memory of stopped processes, each to a file of the directory with the pid in its own
+ * namespace as its name: for each mapping its start and end (uint64), and its content. Mappings that cannot be read are left
+ * out.
  */
 #include <fcntl.h>
 #include <stdint.h>

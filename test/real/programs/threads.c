@@ -1,6 +1,6 @@
 /*
  * threads MEGABYTES THREADS: every thread owns a part of the memory and a counter on its stack. On SIGUSR1 all threads check
- * their part and write it anew, and one line says how that went: "1: 4 threads, 64 MB, right". Prints "ready" first.
+ * their part and rewrite it, and one line has the result: "1: 4 threads, 64 MB, right". Prints "ready" first.
  */
 #include <pthread.h>
 #include <semaphore.h>

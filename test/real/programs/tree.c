@@ -1,7 +1,7 @@
 /*
- * tree PATH: a process and three children, in a ring of pipes and each at a unix socket of the parent's, with memory that
- * all share and memory of their own. Bytes wait in a pipe and in a socket pair, and a unix socket listens at PATH. On SIGUSR1
- * all of it is tried, and one line says how that went: "1: right", or what is wrong. Prints "ready" first.
+ * tree PATH: a process and three children, in a ring of pipes and each connected to the parent by a unix socket, with shared
+ * memory and private memory. Bytes wait in a pipe and in a socket pair, and a unix socket listens at PATH. On SIGUSR1 all of
+ * it is checked, and one line has the result: "1: right", or the error. Prints "ready" first.
  */
 #include <signal.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static void child(int number)
 {
 	uint64_t *own = area_of(OWN, MAP_PRIVATE), token;
 	fill(own, OWN, 10 + number, 0);
-	if (fork() == 0) { /* the ring is a process of its own, so that the tree has a third level */
+	if (fork() == 0) { /* the ring is a separate process, so that the tree has a third level */
 		while (read(ring[number][0], &token, sizeof token) == sizeof token) {
 			token++;
 			if (write(ring[number + 1][1], &token, sizeof token) != sizeof token)
@@ -68,7 +68,7 @@ static const char *check(uint64_t round)
 
 	int client = socket(AF_UNIX, SOCK_STREAM, 0), server;
 	if (connect(client, (struct sockaddr *)&address, sizeof address) || (server = accept(listener, NULL, NULL)) < 0)
-		return "nobody listens at the path";
+		return "nothing listens at the path";
 	close(client);
 	close(server);
 	return wrong(shared, SHARED, 1, 0) < 0 ? "right" : "the shared memory is wrong";
