@@ -68,27 +68,39 @@ function perGB(figures: Figures, quantity: Quantity): string {
 	return table(['', 'shards', 'ours', 'peer', 'ours ÷ peer', ...floors], rows);
 }
 
+/** The row of one participant, or none where it did not take part. */
+function sizeRow(figures: Figures, of: Parameters<Figures['values']>[0]): string[][] {
+	const { measure, participant, shards, bytes } = of;
+	const values = (quantity: Quantity) => figures.values(of, quantity);
+	if (values(cpu).length === 0) return [];
+	const held = floors.includes(participant) ? '' : median(values(({ run }) => run.held / 1e6));
+	return [
+		[
+			`${measure}, ${digits(bytes / GB)} GB`,
+			String(shards),
+			participant,
+			median(values((sample) => bytes / GB / wall(sample))),
+			median(values(cpu)),
+			median(values(({ run }) => run.resident / 1e6)),
+			held,
+		],
+	];
+}
+
 /** Every measured size: throughput including start-up, CPU and memory. */
 function bySize(figures: Figures): string {
-	const rows: string[][] = [];
-	for (const measure of Object.keys(names))
-		for (const bytes of figures.sizes(measure))
-			for (const shards of figures.shards(measure))
-				for (const participant of ['ours', 'peer', ...floors] as Participant[]) {
-					const values = (quantity: Quantity) =>
-						figures.values({ measure, participant, shards, bytes }, quantity);
-					if (values(cpu).length === 0) continue;
-					const held = floors.includes(participant) ? '' : median(values(({ run }) => run.held / 1e6));
-					rows.push([
-						`${measure}, ${digits(bytes / GB)} GB`,
-						String(shards),
-						participant,
-						median(values((sample) => bytes / GB / wall(sample))),
-						median(values(cpu)),
-						median(values(({ run }) => run.resident / 1e6)),
-						held,
-					]);
-				}
+	const participants = ['ours', 'peer', ...floors] as Participant[];
+	const rows = Object.keys(names).flatMap((measure) =>
+		figures
+			.sizes(measure)
+			.flatMap((bytes) =>
+				figures
+					.shards(measure)
+					.flatMap((shards) =>
+						participants.flatMap((participant) => sizeRow(figures, { measure, participant, shards, bytes })),
+					),
+			),
+	);
 	const head = ['', 'shards', 'of', 'GB/s', 'CPU s', 'peak resident MB', 'memory held MB'];
 	return table(head, rows);
 }

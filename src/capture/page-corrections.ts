@@ -128,11 +128,8 @@ export class PageCorrections {
 		try {
 			for (const tid of ownTids) {
 				await yieldToEventLoop();
-				for (const address of exitWordsOf(memory, this.#threadEnd(tid))) {
-					const bytes = readMemory(memory, BigInt(address), WORD);
-					// The kernel cannot write there either.
-					if (bytes) words.push({ address, bytes });
-				}
+				const addresses = exitWordsOf(memory, this.#threadEnd(tid));
+				words.push(...addresses.flatMap((address) => wordAt(memory, address)));
 			}
 		} finally {
 			closeSync(memory);
@@ -157,6 +154,12 @@ export class PageCorrections {
 			if (threadEndOf(Buffer.concat(parts), name)) throw new Error(`the thread of ${name} was not found`);
 		}
 	}
+}
+
+/** The word at `address`; none where it cannot be read: the kernel cannot write there either. */
+function wordAt(memory: number, address: number): MemoryRange[] {
+	const bytes = readMemory(memory, BigInt(address), WORD);
+	return bytes ? [{ address, bytes }] : [];
 }
 
 /** Where the bytes of `range` are in the pages image; nowhere, where the image has not these pages. */

@@ -89,13 +89,7 @@ class PeerAcceptor {
 		while (this.#state !== 'over') {
 			const socket = acceptAt(listener);
 			if (typeof socket === 'number') {
-				if (socket === -EMFILE || socket === -ENFILE) {
-					if (!this.#handshakes.size) throw callError('cannot take a connection', socket);
-					await this.#handshakeDone();
-					continue;
-				}
-				if (!notYet(socket)) this.#settings.warn(`a connection failed: ${errnoText(socket)}`);
-				await incoming(listener);
+				await this.#acceptFailed(listener, socket);
 				continue;
 			}
 			const handshake = this.#handshake(socket.fd, socket.name).catch(this.#fail);
@@ -103,6 +97,15 @@ class PeerAcceptor {
 			handshake.finally(() => this.#handshakes.delete(handshake));
 			if (this.#handshakes.size >= MAX_HANDSHAKES) await this.#handshakeDone();
 		}
+	}
+
+	/** Resolves when accepting can be tried again after the negative errno `result`. */
+	async #acceptFailed(listener: Listener, result: number): Promise<void> {
+		const tooManyFiles = result === -EMFILE || result === -ENFILE;
+		if (tooManyFiles && !this.#handshakes.size) throw callError('cannot take a connection', result);
+		if (tooManyFiles) return this.#handshakeDone();
+		if (!notYet(result)) this.#settings.warn(`a connection failed: ${errnoText(result)}`);
+		await incoming(listener);
 	}
 
 	async #handshakeDone(): Promise<void> {

@@ -86,20 +86,19 @@ async function connectOne(attempt: Attempt, address: Address, shard: number): Pr
 			return await connectOnce(attempt, address, name, shard);
 		} catch (error) {
 			if (attempt.abandoned || !isTransient(error)) throw error;
-			if (Date.now() + pause < deadline) {
-				await sleep(pause);
-				if (attempt.abandoned) throw error;
-				continue;
-			}
-			const seconds = Math.round(settings.connectMillis / 1000);
-			throw new Error(
-				`gave up after ${seconds} s (start the other side, which has to listen there, or check the address)`,
-				{
-					cause: error,
-				},
-			);
+			if (Date.now() + pause >= deadline) throw gaveUp(settings, error);
+			await sleep(pause);
+			if (attempt.abandoned) throw error;
 		}
 	}
+}
+
+function gaveUp({ connectMillis }: LinkSettings, cause: unknown): Error {
+	const seconds = Math.round(connectMillis / 1000);
+	return new Error(
+		`gave up after ${seconds} s (start the other side, which has to listen there, or check the address)`,
+		{ cause },
+	);
 }
 
 async function connectOnce(attempt: Attempt, address: Address, name: string, shard: number): Promise<number> {

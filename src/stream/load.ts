@@ -67,16 +67,8 @@ class Loader {
 			if (others) await others;
 			const due = this.#due();
 			if (due >= 0) {
-				const marker = this.#next[due] as Marker;
-				this.#next[due] = undefined;
-				const step = this.#order.take(marker);
-				if (step?.kind === 'data') {
-					const waiting = this.#payload(this.readers[due]!, this.#writer(step.name), step.bytes);
-					if (waiting) await waiting;
-				} else if (step?.kind === 'file-end') {
-					this.#writer(step.name).end();
-					this.#writers.delete(step.name);
-				}
+				const waiting = this.#follow(due);
+				if (waiting) await waiting;
 				continue;
 			}
 			if (this.#next.every((next) => next === 'end')) break;
@@ -89,6 +81,20 @@ class Loader {
 				'the stream ends before the image does: its sender failed, or died, or was cut off',
 			);
 		}
+	}
+
+	/** Does what the next marker of a shard says, which is due; undefined where that is done already. */
+	#follow(shard: number): Promise<void> | undefined {
+		const marker = this.#next[shard] as Marker;
+		this.#next[shard] = undefined;
+		const step = this.#order.take(marker);
+		if (step?.kind === 'data')
+			return this.#payload(this.readers[shard]!, this.#writer(step.name), step.bytes);
+		if (step?.kind === 'file-end') {
+			this.#writer(step.name).end();
+			this.#writers.delete(step.name);
+		}
+		return undefined;
 	}
 
 	/** The shard that has the next marker, or -1. Reads what is there. */

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
 import * as assert from 'uvu/assert';
 import { suite } from '../support/suite.js';
 
@@ -43,6 +44,45 @@ for (const path of sources) {
 			const place = placeOf(target);
 			if (place !== placeOf(path)) assert.ok(table.indexOf(place) > own, `${target} is not below`);
 		}
+	});
+}
+
+/** A longer file holds more than one idea. Generated ones are not read. */
+const MAX_LINES = 250;
+/** Of if, for, while, switch and try in a function. */
+const MAX_NESTING = 3;
+const NESTING = new Set([
+	ts.SyntaxKind.IfStatement,
+	ts.SyntaxKind.ForStatement,
+	ts.SyntaxKind.ForOfStatement,
+	ts.SyntaxKind.ForInStatement,
+	ts.SyntaxKind.WhileStatement,
+	ts.SyntaxKind.DoStatement,
+	ts.SyntaxKind.SwitchStatement,
+	ts.SyntaxKind.TryStatement,
+]);
+
+/** The lines of `file` where a function nests deeper than {@link MAX_NESTING}. */
+function deepLines(file: ts.SourceFile): number[] {
+	const lines: number[] = [];
+	const visit = (node: ts.Node, depth: number) => {
+		const elseIf =
+			ts.isIfStatement(node.parent ?? node) && (node.parent as ts.IfStatement)?.elseStatement === node;
+		const own = ts.isFunctionLike(node) ? 0 : depth + Number(NESTING.has(node.kind) && !elseIf);
+		if (own > MAX_NESTING && own > depth)
+			lines.push(file.getLineAndCharacterOfPosition(node.getStart()).line + 1);
+		ts.forEachChild(node, (child) => visit(child, own));
+	};
+	visit(file, 0);
+	return lines;
+}
+
+for (const path of sources.filter((source) => !source.startsWith('proto/'))) {
+	test(`${path} is short, and nests little`, () => {
+		const text = readFileSync(join(root, 'src', path), 'utf8');
+		assert.ok(text.split('\n').length - 1 <= MAX_LINES, `it has more than ${MAX_LINES} lines`);
+		const file = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+		assert.equal(deepLines(file), [], `lines with more than ${MAX_NESTING} nested statements`);
 	});
 }
 
