@@ -37,8 +37,10 @@ async function heldAmong(pids: Iterable<number> | AsyncIterable<number>, tracer:
 	const found: Tracee[] = [];
 	for await (const pid of pids) {
 		await yieldToEventLoop();
+		const status = statusOf(`/proc/${pid}/status`);
 		// A zombie has no memory, and no thread that could still end.
-		if (isHeldBy(pid, tracer) && !isZombie(pid)) found.push(readTracee(pid));
+		if (isTracedBy(status, tracer) && !field(status, 'State')?.startsWith('Z'))
+			found.push(readTracee(pid, status));
 	}
 	return found;
 }
@@ -60,12 +62,11 @@ function allProcesses(): number[] {
 
 /** Whether process `pid` is stopped by the CRIU of process `tracer` at this moment. */
 export function isHeldBy(pid: number, tracer: number): boolean {
-	const status = statusOf(`/proc/${pid}/status`);
-	return status !== undefined && field(status, 'TracerPid') === String(tracer);
+	return isTracedBy(statusOf(`/proc/${pid}/status`), tracer);
 }
 
-function isZombie(pid: number): boolean {
-	return field(statusOf(`/proc/${pid}/status`) ?? '', 'State')?.startsWith('Z') ?? false;
+function isTracedBy(status: string, tracer: number): boolean {
+	return field(status, 'TracerPid') === String(tracer);
 }
 
 /** Opens the memory of process `pid`, for reading at its addresses. The caller closes it. */
@@ -73,12 +74,11 @@ export function openMemory(pid: number): number {
 	return openSync(`/proc/${pid}/mem`, 'r');
 }
 
-function readTracee(pid: number): Tracee {
+function readTracee(pid: number, status: string): Tracee {
 	try {
 		closeSync(openMemory(pid));
-		const status = statusOf(`/proc/${pid}/status`);
 		const ownPid = ownNumber(status);
-		const hugePages = !/^0\b/.test(field(status ?? '', 'HugetlbPages') ?? '0');
+		const hugePages = !/^0\b/.test(field(status, 'HugetlbPages') ?? '0');
 		const tids = readdirSync(`/proc/${pid}/task`).map(Number);
 		// In the namespace of this process its thread IDs are the names in the directory.
 		const same = ownPid === pid;
@@ -91,18 +91,15 @@ function readTracee(pid: number): Tracee {
 }
 
 /** NSpid has one number for each pid namespace that a task is in; the last is that in its own. */
-function ownNumber(status: string | undefined): number {
-	const own = Number(
-		field(status ?? '', 'NSpid')
-			?.split(/\s+/)
-			.at(-1),
-	);
+function ownNumber(status: string): number {
+	const own = Number(field(status, 'NSpid')?.split(/\s+/).at(-1));
 	if (!own) throw new Error('the kernel does not tell its number');
 	return own;
 }
 
-function statusOf(path: string): string | undefined {
-	return attempt(() => readFileSync(path, 'latin1'));
+/** Empty where the task has ended meanwhile, or is not visible. */
+function statusOf(path: string): string {
+	return attempt(() => readFileSync(path, 'latin1')) ?? '';
 }
 
 /** Undefined where `look` throws: the process has ended meanwhile, or is not visible. */

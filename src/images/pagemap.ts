@@ -2,12 +2,11 @@
  * pagemap-PID.img: which pages of a task its pages image holds, and in which order. Translates addresses to offsets in that
  * image.
  */
+import { PAGE } from '../libc/constants.js';
 import { images } from '../proto/images.js';
 import { recordsOf } from './records.js';
 
 const PAGEMAP_MAGIC = 0x56084025;
-/** CRIU counts pages of this size, whatever the machine's huge pages. */
-const PAGE = 4096;
 /** Flag of an entry: the pages are in the pages image, rather than in a parent's or in none. */
 const PE_PRESENT = 4;
 
