@@ -40,7 +40,7 @@ export interface CaptureJob extends DumpJob {
 
 export interface Captured {
 	summary: StreamSummary;
-	/** Resolves when CRIU has closed its socket. */
+	/** Resolves when CRIU has closed its socket, which the job's signal closes too: then it rejects. */
 	criuClosed: Promise<void>;
 }
 
@@ -57,14 +57,15 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 	let criu: CriuConnection | undefined;
 	try {
 		criu = await job.criu.accept(signal);
-		return await unlessAborted(signal, captureFrom(criu, job, image));
+		const captured = await unlessAborted(signal, captureFrom(criu, job, image));
+		captured.criuClosed.finally(() => release?.()).catch(() => {});
+		return captured;
 	} catch (error) {
+		release?.();
 		fail(run, error);
 		await image.settled();
 		criu?.close();
 		throw error;
-	} finally {
-		release?.();
 	}
 }
 

@@ -106,7 +106,7 @@ class Sender implements Outgoing {
 						`${connection.name} closed the connection before it said that it has the image: it was ended, or it failed`,
 					);
 				this.#stall.progress();
-				const receipt = link.Receipt.decode(message);
+				const receipt = decodeReceipt(message, connection.name);
 				if (receipt.failed)
 					throw new Error(`the receiver at ${connection.name} says: ${boundedText(receipt.failed.reason)}`);
 				if (receipt.whole && this.#state === 'streaming')
@@ -234,5 +234,15 @@ class Receiver implements Incoming {
 			await Promise.allSettled(drains);
 		}
 		for (const connection of this.#connections) connection.close();
+	}
+}
+
+function decodeReceipt(message: Uint8Array, name: string): link.Receipt {
+	try {
+		return link.Receipt.decode(message);
+	} catch (cause) {
+		throw new Error(`the receiver at ${name} sent a message that is no receipt: is it criu-pipe-streamer?`, {
+			cause,
+		});
 	}
 }

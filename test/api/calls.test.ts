@@ -109,6 +109,24 @@ test('aborted: a replay that waits for CRIU', async () => {
 	assert.equal(namesIn(workDir), []);
 });
 
+test('aborted after delivery, while CRIU holds its socket: that is closed', async () => {
+	const before = await descriptorsAtFirst();
+	const workDir = temporaryDirectory();
+	const { readEnd, writeEnd } = pipe();
+	const controller = new AbortController();
+	const { signal } = controller;
+	const failed = failureOf(capture({ workDir, shardFds: [writeEnd.handOver()], signal }));
+	const criu = await StandInDump.connect(workDir);
+	await criu.put('inventory.img', 'inventory');
+	await readEnd.all();
+	controller.abort();
+	assert.is(await failed, signal.reason);
+	readEnd.close();
+	// CRIU's own end is left.
+	await until('the other descriptors to be closed', () => openDescriptors() === before + 1);
+	criu.close();
+});
+
 test('aborted before the call: nothing is created', async () => {
 	const workDir = join(temporaryDirectory(), 'work');
 	const signal = AbortSignal.abort(new Error('too late'));

@@ -198,6 +198,16 @@ failing('a receiver that is silent when it should answer is named', async () => 
 	assert.is(codeOf(error), 'STALLED');
 });
 
+failing('a receipt that cannot be read is an error that names the receiver', async () => {
+	const { address } = await listenAsOther((socket) => {
+		socket.write(frame(accepted(0)));
+		socket.write(frame(Buffer.of(0xff, 0xff)));
+	});
+	const outgoing = await sender({ connect: [address] });
+	const error = await failureOf(outgoing.received());
+	assert.match(error.message, /^the receiver at unix:.* sent a message that is no receipt/);
+});
+
 failing('a receipt before the end of the stream is an error', async () => {
 	const { address } = await listenAsOther((socket) => {
 		socket.write(frame(accepted(0)));
