@@ -10,7 +10,7 @@ import { explained } from '../libc/errno.js';
 import { setNonBlocking } from '../libc/pipes.js';
 import { checkOptions } from '../options/check.js';
 import type { Options } from '../options/resolve.js';
-import { flushLines, forgetLines, linesTo } from '../report/lines.js';
+import { flushLines, linesTo, releaseLines } from '../report/lines.js';
 import { isStderrLog, type Log, makeLog, stderrIsLog } from '../report/log.js';
 import { removeRegistered } from '../runtime/cleanup.js';
 import { describeError } from '../runtime/errors.js';
@@ -90,7 +90,7 @@ export async function openSession(options: Options, socketName: string | undefin
 			if (error !== undefined && logFd !== undefined && !isStderrLog()) log.error(describeError(error));
 			await flushLines();
 			if (logFd === undefined) return;
-			await forgetLines(logFd);
+			await releaseLines(logFd);
 			closeSync(logFd);
 		},
 	};
@@ -105,7 +105,7 @@ function openLogFile(path: string): number {
 /** Writes one NUL and closes `fd`, as CRIU's services report that they are ready. */
 async function reportReady(fd: number): Promise<void> {
 	linesTo(fd).write('\0');
-	await forgetLines(fd);
+	await releaseLines(fd);
 	// The next file opened would get this number, and be used as stdin, stdout or stderr.
 	if (fd <= 2) redirectToNull(fd);
 	else close(fd);
@@ -119,7 +119,7 @@ async function leaveForeground(
 ): Promise<void> {
 	const stream = [...(options.shardFds ?? []), ...options.extFiles.map(({ fd }) => fd)];
 	if (!stream.includes(2)) {
-		await forgetLines(2);
+		await releaseLines(2);
 		if (logFd === undefined) redirectToNull(2);
 		else {
 			dup2(logFd, 2);
