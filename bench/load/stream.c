@@ -107,15 +107,15 @@ static void feed_stream(const struct image *image, unsigned shard, unsigned shar
 {
 	uint64_t seq = 0;
 	char name[32];
-#define MINE (seq % shards == shard)
-#define MARKER(field, text, number) do { if (MINE) add_marker(seq, field, text, number); seq++; } while (0)
+#define IS_OWN (seq % shards == shard)
+#define MARKER(field, text, number) do { if (IS_OWN) add_marker(seq, field, text, number); seq++; } while (0)
 	for (unsigned i = 0; i < image->small + 2; i++) {
 		uint64_t bytes = i == image->small ? image->bytes : SMALL_BYTES;
 		small_name(name, i);
 		MARKER(2, i < image->small ? name : i == image->small ? "pages-1.img" : "inventory.img", 0);
 		for (uint64_t done = 0; done < bytes;) {
 			uint32_t chunk = bytes - done < CHUNK_BYTES ? bytes - done : CHUNK_BYTES;
-			if (MINE) {
+			if (IS_OWN) {
 				add_marker(seq, 3, NULL, chunk);
 				add_payload(done, chunk);
 			}

@@ -66,10 +66,10 @@ export class CriuConnection {
 		this.#fds = [];
 		if (fds.length !== 1 || this.#bytes.length !== 1) {
 			closeAll(fds);
-			const came =
+			const received =
 				fds.length === 0 ? 'no descriptor' : `${fds.length} descriptors and ${this.#bytes.length} bytes`;
 			throw new Error(
-				`the peer on the image socket sent ${came} for ${quoteName(name)}, where one pipe belongs`,
+				`the peer on the image socket sent ${received} for ${quoteName(name)}, where one pipe belongs`,
 			);
 		}
 		this.#bytes = NONE;
@@ -161,10 +161,10 @@ export class CriuConnection {
 	async #waitForMore(half: boolean): Promise<void> {
 		const { fd, signal } = this;
 		if (half) this.#half ??= new StallDetector(this.halfMillis);
-		const came = this.#half?.stalled
+		const received = this.#half?.stalled
 			? 0
 			: await waitFor(fd, EPOLLIN, { signal, deadline: this.#half?.deadline });
-		if (!came) throw this.#stalledError();
+		if (!received) throw this.#stalledError();
 	}
 
 	#stalledError(): Error {

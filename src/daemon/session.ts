@@ -11,7 +11,7 @@ import { setNonBlocking } from '../libc/pipes.js';
 import { checkOptions } from '../options/check.js';
 import { describeWithHint } from '../options/hints.js';
 import type { Options } from '../options/resolve.js';
-import { flushLines, forgetLines, linesTo } from '../report/lines.js';
+import { flushLines, linesTo, releaseLines } from '../report/lines.js';
 import { isStderrLog, type Log, makeLog, stderrIsLog } from '../report/log.js';
 import { removeRegistered } from '../runtime/cleanup.js';
 import type { Way } from '../transports/open.js';
@@ -93,7 +93,7 @@ export async function openSession(options: Options, socketName: string | undefin
 			if (error !== undefined && logFd !== undefined && !isStderrLog()) log.error(describeWithHint(error));
 			await flushLines();
 			if (logFd === undefined) return;
-			await forgetLines(logFd);
+			await releaseLines(logFd);
 			closeSync(logFd);
 		},
 	};
@@ -108,7 +108,7 @@ function openLogFile(path: string): number {
 /** Writes one NUL and closes `fd`, as CRIU's services report that they are ready. */
 async function reportReady(fd: number): Promise<void> {
 	linesTo(fd).write('\0');
-	await forgetLines(fd);
+	await releaseLines(fd);
 	// The next file opened would get this number, and be used as stdin, stdout or stderr.
 	if (fd <= 2) redirectToNull(fd);
 	else close(fd);
@@ -122,7 +122,7 @@ async function leaveForeground(
 ): Promise<void> {
 	const stream = [...(options.shardFds ?? []), ...options.extFiles.map(({ fd }) => fd)];
 	if (!stream.includes(2)) {
-		await forgetLines(2);
+		await releaseLines(2);
 		if (logFd === undefined) redirectToNull(2);
 		else {
 			dup2(logFd, 2);

@@ -36,10 +36,10 @@ export function faultsFrom(text: string) {
 	};
 	return {
 		wrap<A extends unknown[]>(name: string, call: (...args: A) => number): (...args: A) => number {
-			const mine = faults.filter((fault) => fault.call === name);
-			if (!mine.length) return call;
+			const matching = faults.filter((fault) => fault.call === name);
+			if (!matching.length) return call;
 			return (...args: A) => {
-				for (const fault of mine) {
+				for (const fault of matching) {
 					if (!due(fault)) continue;
 					if (fault.result !== undefined) return fault.result;
 					const at = SIZE_ARGUMENT[name];

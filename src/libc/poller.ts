@@ -101,13 +101,13 @@ class Poller {
 
 	/** Closes `fd`, which has no waiter any more. A descriptor that was waited for must be closed with this. */
 	close(fd: number): void {
-		this.#forget(fd);
+		this.#unregister(fd);
 		close(fd);
 	}
 
 	/** Removes `fd` from the poll set; another owner keeps it open. */
 	release(fd: number): void {
-		if (this.#forget(fd)) epollCtl(this.#epoll, EPOLL_CTL_DEL, fd, this.#event);
+		if (this.#unregister(fd)) epollCtl(this.#epoll, EPOLL_CTL_DEL, fd, this.#event);
 	}
 
 	/**
@@ -140,7 +140,7 @@ class Poller {
 	}
 
 	/** Returns whether `fd` is in the kernel's set. */
-	#forget(fd: number): boolean {
+	#unregister(fd: number): boolean {
 		this.cancel(fd, EPOLLIN);
 		this.cancel(fd, EPOLLOUT);
 		const registered = this.#waiting.get(fd)?.registered ?? false;

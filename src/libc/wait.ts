@@ -20,13 +20,13 @@ export interface WaitOptions {
 export async function waitFor(fd: number, events: number, options: WaitOptions = {}): Promise<number> {
 	const { signal, deadline = Number.POSITIVE_INFINITY } = options;
 	signal?.throwIfAborted();
-	const came = await new Promise<number>((resolve) => {
+	const ready = await new Promise<number>((resolve) => {
 		let timer: NodeJS.Timeout | undefined;
 		let release: (() => void) | undefined;
-		const settle = (came: number) => {
+		const settle = (ready: number) => {
 			clearTimeout(timer);
 			release?.();
-			resolve(came);
+			resolve(ready);
 		};
 		const giveUp = () => {
 			poller.cancel(fd, events);
@@ -38,5 +38,5 @@ export async function waitFor(fd: number, events: number, options: WaitOptions =
 	});
 	// A waiter that was woken in the same iteration of the event loop may have aborted it.
 	signal?.throwIfAborted();
-	return came;
+	return ready;
 }

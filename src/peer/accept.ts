@@ -9,7 +9,7 @@ import type { PeerConnections } from '../peer/connect.js';
 import { type ConnectionWrapper, wrapPlain } from '../peer/wrapper.js';
 import { describeError } from '../runtime/errors.js';
 import { type PeerConnection, PeerTimeout } from './connection.js';
-import { accepted, type Greeting, type LinkSettings, readHello, reject } from './handshake.js';
+import { accepted, type Hello, type LinkSettings, readHello, reject } from './handshake.js';
 
 /**
  * Handshakes at a time; more connections wait in the kernel's queue. Far more than a stream has shards, so that other
@@ -21,7 +21,7 @@ const TAKEN = 'the stream has all its connections';
 
 interface Admitted {
 	connection: PeerConnection;
-	greeting: Greeting;
+	hello: Hello;
 	unwatch(): void;
 }
 
@@ -123,9 +123,9 @@ class PeerAcceptor {
 			this.#pending.delete(connection);
 			// Ignore port probes.
 			if (!message) return connection.close();
-			const greeting = readHello(this.#settings, message);
-			this.#admit(greeting);
-			this.#hold(connection, greeting);
+			const hello = readHello(this.#settings, message);
+			this.#admit(hello);
+			this.#register(connection, hello);
 		} catch (error) {
 			const message = describeError(error);
 			this.#settings.warn(`refused a connection from ${name}: ${message}`);
@@ -138,43 +138,43 @@ class PeerAcceptor {
 	}
 
 	/** Throws the reason why a connection with a valid hello cannot be admitted now. */
-	#admit({ stream, shard }: Greeting): void {
+	#admit({ stream, shard }: Hello): void {
 		if (this.#state !== 'admitting') throw new Error(TAKEN);
 		const first = [...this.#admitted.values()][0];
-		if (first && first.greeting.stream !== stream)
+		if (first && first.hello.stream !== stream)
 			throw new Error(
 				`another stream is being connected, from ${first.connection.name}: use another address for a second one`,
 			);
 		if (this.#admitted.has(shard)) throw new Error(`shard ${shard + 1} of this stream is connected already`);
 	}
 
-	#hold(connection: PeerConnection, greeting: Greeting): void {
+	#register(connection: PeerConnection, hello: Hello): void {
 		// Input before our answer is a protocol error or the end of the connection.
 		const unwatch = connection.watch(() => {
-			this.#admitted.delete(greeting.shard);
+			this.#admitted.delete(hello.shard);
 			connection.close();
 		});
-		this.#admitted.set(greeting.shard, { connection, greeting, unwatch });
+		this.#admitted.set(hello.shard, { connection, hello, unwatch });
 	}
 
 	/** All shards are connected: answers them. If one cannot be answered, the stream fails, and the next one may connect. */
 	async #answerAll(): Promise<void> {
-		const held = [...this.#admitted.values()].sort((a, b) => a.greeting.shard - b.greeting.shard);
+		const admitted = [...this.#admitted.values()].sort((a, b) => a.hello.shard - b.hello.shard);
 		this.#admitted.clear();
-		for (const { unwatch } of held) unwatch();
+		for (const { unwatch } of admitted) unwatch();
 		this.#state = 'answering';
 		const deadline = Date.now() + this.#settings.handshakeMillis;
 		try {
-			for (const { connection } of held)
+			for (const { connection } of admitted)
 				await connection.send(accepted(this.#settings.stallMillis), deadline);
 			this.#state = 'over';
 			this.#finish({
-				connections: held.map(({ connection }) => connection),
-				theirStallMillis: held[0]!.greeting.stallMillis,
+				connections: admitted.map(({ connection }) => connection),
+				theirStallMillis: admitted[0]!.hello.stallMillis,
 			});
 		} catch (error) {
 			this.#settings.warn(`lost a stream before it began: ${describeError(error)}`);
-			for (const { connection } of held) connection.close();
+			for (const { connection } of admitted) connection.close();
 			if (this.#state === 'answering') this.#state = 'admitting';
 		}
 	}

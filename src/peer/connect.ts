@@ -113,12 +113,13 @@ async function connectOnce(attempt: Attempt, address: Address, name: string, sha
 	try {
 		if (attempt.abandoned) throw new PeerGone('given up');
 		attempt.connections[shard] = connection;
-		const greeting = hello(settings, attempt.stream, shard);
-		await connection.send(greeting, deadline);
+		const helloMessage = hello(settings, attempt.stream, shard);
+		await connection.send(helloMessage, deadline);
 		const answer = await connection.receive(deadline);
 		if (!answer) throw new PeerGone(`${name} closed the connection without an answer`);
 		// The kernel may assign the port, when no process listens on it, to the connecting socket itself.
-		if (answer.equals(greeting)) throw new PeerGone(`${name} is connected to itself: nothing listens there`);
+		if (answer.equals(helloMessage))
+			throw new PeerGone(`${name} is connected to itself: nothing listens there`);
 		return readWelcome(name, answer);
 	} catch (error) {
 		connection.close();

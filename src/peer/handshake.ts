@@ -66,14 +66,14 @@ export function hello(settings: LinkSettings, stream: Buffer, shard: number): Ui
 }
 
 /** The content of a valid hello. */
-export interface Greeting {
+export interface Hello {
 	stream: string;
 	shard: number;
 	stallMillis: number;
 }
 
 /** Reads a hello. Throws the reason why it is refused, worded for the other side. */
-export function readHello(settings: LinkSettings, message: Uint8Array): Greeting {
+export function readHello(settings: LinkSettings, message: Uint8Array): Hello {
 	let decoded: link.Hello;
 	try {
 		decoded = link.Hello.decode(message);

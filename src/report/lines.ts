@@ -118,7 +118,7 @@ export function linesTo(fd: number): Lines {
 }
 
 /** Writes the queued lines to `fd` and releases it; to be called before the descriptor is closed or replaced. */
-export async function forgetLines(fd: number): Promise<void> {
+export async function releaseLines(fd: number): Promise<void> {
 	await linesByFd.get(fd)?.flush();
 	if (linesByFd.delete(fd)) poller.release(fd);
 }

@@ -25,7 +25,7 @@ interface Opened {
 	stat: Stats;
 	flags: number;
 	/** Removes the callback that restores the flags when the process ends suddenly. */
-	forget(): void;
+	unregister(): void;
 }
 
 /** The shards of a capture. */
@@ -65,11 +65,11 @@ export function readFromFds(fds: readonly ShardFd[]): Incoming {
 function openAll(fds: readonly ShardFd[]): Opened[] {
 	return fds.map(({ fd, name, stallMillis, stat, flags }) => {
 		const shard = { fd, name, stallMillis };
-		if (stat.isFile()) return { shard, stat, flags, forget() {} };
+		if (stat.isFile()) return { shard, stat, flags, unregister() {} };
 		setNonBlocking(fd);
 		// The shell, or a process before this one in the pipeline, may use the same pipe, and expect blocking calls.
-		const forget = onSuddenExit(() => restoreFlags(fd, flags));
-		return { shard, stat, flags, forget };
+		const unregister = onSuddenExit(() => restoreFlags(fd, flags));
+		return { shard, stat, flags, unregister };
 	});
 }
 
@@ -82,8 +82,8 @@ async function sync(shard: Shard): Promise<void> {
 }
 
 function closeAll(opened: Opened[]): void {
-	for (const { shard, flags, stat, forget } of opened.splice(0)) {
-		forget();
+	for (const { shard, flags, stat, unregister } of opened.splice(0)) {
+		unregister();
 		if (!stat.isFile()) restoreFlags(shard.fd, flags);
 		poller.close(shard.fd);
 		// The next file opened would get this number, and Node would use it as stdin, stdout or stderr.

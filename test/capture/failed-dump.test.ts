@@ -61,9 +61,9 @@ const refused: [what: string, dump: (criu: StandInDump) => Promise<unknown>, mes
 ];
 for (const [what, dump, message] of refused) {
 	test(what, async () => {
-		const { stream, message: said } = await failing(dump);
-		assert.match(said, /^criu-image-streamer: [^\n]+\n$/);
-		assert.match(said, message);
+		const { stream, message: line } = await failing(dump);
+		assert.match(line, /^criu-image-streamer: [^\n]+\n$/);
+		assert.match(line, message);
 		assert.not.ok(markersIn(stream).some((marker) => marker.endsWith('image-end')));
 	});
 }

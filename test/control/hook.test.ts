@@ -104,7 +104,7 @@ test('pre-stream: a capture and a serve in one directory, one of them ready', as
 });
 
 test('pre-stream: each side waits for its own streamer', async () => {
-	for (const [command, mine, other] of [
+	for (const [command, own, other] of [
 		['dump', 'capture', 'serve'],
 		['restore', 'serve', 'capture'],
 	] as const) {
@@ -112,7 +112,7 @@ test('pre-stream: each side waits for its own streamer', async () => {
 		streamer(dir, other).criuSocketReady();
 		const criu = await pretendCriu(command, dir);
 		const script = new Script('pre-stream', criu.imageDir);
-		const server = streamer(dir, mine);
+		const server = streamer(dir, own);
 		await asked(server);
 		assert.is(script.ended, false);
 		server.criuSocketReady();

@@ -187,9 +187,9 @@ test('a running process, and its own configuration', async () => {
 	const config = join(home, 'my.conf');
 	assert.is(dumpKindOf(await pretend([...dump, '--config', config], { HOME: home })).dies, true);
 	writeFileSync(config, 'leave-running\n');
-	const told = dumpKindOf(await pretend([...dump, '--config', config], { HOME: home }));
-	assert.match(told.why, /--leave-running lets the application live in a configuration file/);
-	assert.is(told.dies, false);
+	const kind = dumpKindOf(await pretend([...dump, '--config', config], { HOME: home }));
+	assert.match(kind.why, /--leave-running lets the application live in a configuration file/);
+	assert.is(kind.dies, false);
 	assert.is(dumpKindOf(await pretend(dump, { CRIU_CONFIG_FILE: config })).dies, false);
 
 	mkdirSync(join(home, '.criu'));

@@ -23,7 +23,7 @@ interface Case {
 	does(near: number): void;
 	/** Keeps its end open, so that the error is about its input and not about the end. */
 	stays?: boolean;
-	said: RegExp;
+	message: RegExp;
 }
 
 const length = (bytes: number) => {
@@ -53,12 +53,12 @@ const cases: Case[] = [
 		what: 'no descriptor',
 		does: (near) => say(near, Buffer.concat([requestFor(NAME), Buffer.of(0)])),
 		stays: true,
-		said: /no descriptor for "pages-1\.img", where one pipe belongs/,
+		message: /no descriptor for "pages-1\.img", where one pipe belongs/,
 	},
 	{
 		what: 'the end instead of a descriptor',
 		does: (near) => say(near, requestFor(NAME)),
-		said: /closed its socket before it sent a pipe for "pages-1\.img"/,
+		message: /closed its socket before it sent a pipe for "pages-1\.img"/,
 	},
 	...[2, 16, 17, 100].map((count) => ({
 		what: `${count} descriptors`,
@@ -67,7 +67,8 @@ const cases: Case[] = [
 			sendPipes(near, count);
 		},
 		stays: true,
-		said: count <= 16 ? new RegExp(`${count} descriptors and 1 bytes for "pages-1\\.img"`) : /image socket/,
+		message:
+			count <= 16 ? new RegExp(`${count} descriptors and 1 bytes for "pages-1\\.img"`) : /image socket/,
 	})),
 	{
 		what: 'a descriptor with two bytes',
@@ -76,7 +77,7 @@ const cases: Case[] = [
 			sendPipes(near, 1, 2);
 		},
 		stays: true,
-		said: /sent 1 descriptors/,
+		message: /sent 1 descriptors/,
 	},
 	...['/dev/null', '/', '/proc/self/status'].map((path) => ({
 		what: `${path} instead of a pipe`,
@@ -85,13 +86,13 @@ const cases: Case[] = [
 			sendFile(near, path);
 		},
 		stays: true,
-		said: /a descriptor for "pages-1\.img" that is no pipe/,
+		message: /a descriptor for "pages-1\.img" that is no pipe/,
 	})),
 	{
 		what: 'a descriptor before any request',
 		does: (near) => sendPipes(near, 1),
 		stays: true,
-		said: /1 descriptors that it was not asked for/,
+		message: /1 descriptors that it was not asked for/,
 	},
 	{
 		what: 'a request that carries a descriptor',
@@ -102,49 +103,53 @@ const cases: Case[] = [
 			close(writeEnd);
 		},
 		stays: true,
-		said: /1 descriptors that it was not asked for/,
+		message: /1 descriptors that it was not asked for/,
 	},
 	{
 		what: 'a length of 4 GB',
 		does: (near) => say(near, length(2 ** 32 - 1)),
 		stays: true,
-		said: /a message of 4294967295 bytes/,
+		message: /a message of 4294967295 bytes/,
 	},
 	{
 		what: 'a length just too large',
 		does: (near) => say(near, length(10_241)),
 		stays: true,
-		said: /a message of 10241 bytes/,
+		message: /a message of 10241 bytes/,
 	},
-	{ what: 'half a length', does: (near) => say(near, Buffer.of(5, 0)), said: /in the middle of a message/ },
+	{
+		what: 'half a length',
+		does: (near) => say(near, Buffer.of(5, 0)),
+		message: /in the middle of a message/,
+	},
 	{
 		what: 'half a message',
 		does: (near) => say(near, requestFor(NAME).subarray(0, 9)),
-		said: /in the middle of a message/,
+		message: /in the middle of a message/,
 	},
 	{
 		what: 'no name',
 		does: (near) => say(near, prefixed(Buffer.alloc(0))),
 		stays: true,
-		said: /cannot be read|is empty/,
+		message: /cannot be read|is empty/,
 	},
 	{
 		what: 'no protobuf',
 		does: (near) => say(near, prefixed(Buffer.of(255, 255, 255))),
 		stays: true,
-		said: /cannot be read; it is not CRIU/,
+		message: /cannot be read; it is not CRIU/,
 	},
 	{
 		what: 'a name that is a path',
 		does: (near) => say(near, requestFor('../etc/passwd')),
 		stays: true,
-		said: /"\.\.\/etc\/passwd", which holds a slash/,
+		message: /"\.\.\/etc\/passwd", which holds a slash/,
 	},
 	{
 		what: 'text',
 		does: (near) => say(near, Buffer.from('GET / HTTP/1.1\r\n\r\n')),
 		stays: true,
-		said: /a message of \d+ bytes; it is not CRIU/,
+		message: /a message of \d+ bytes; it is not CRIU/,
 	},
 ];
 
@@ -161,7 +166,7 @@ async function talk(connection: CriuConnection): Promise<string> {
 	}
 }
 
-for (const { what, does, stays, said } of cases) {
+for (const { what, does, stays, message } of cases) {
 	alone(what, async () => {
 		const pair = socketPairs();
 		const before = openDescriptors();
@@ -169,7 +174,7 @@ for (const { what, does, stays, said } of cases) {
 		const connection = new CriuConnection(far, new AbortController().signal);
 		does(near);
 		if (!stays) close(near);
-		assert.match(await talk(connection), said);
+		assert.match(await talk(connection), message);
 		connection.close();
 		if (stays) close(near);
 		assert.is(openDescriptors(), before, 'every descriptor is closed');
@@ -226,7 +231,7 @@ const HOSTILE = cases.filter(({ what }) =>
 	['2 descriptors', 'a length of 4 GB', 'half a message', '/ instead of a pipe'].includes(what),
 );
 
-for (const { what, does, said } of HOSTILE) {
+for (const { what, does, message } of HOSTILE) {
 	command(`capture: ${what}`, async () => {
 		const { process, work, shards } = startCapture();
 		const reading = shards[0]!.all();
@@ -234,7 +239,7 @@ for (const { what, does, said } of HOSTILE) {
 		const out = await dump.file('core-1.img');
 		does(dump.fd);
 		if (what === 'half a message') dump.close();
-		assert.match(await process.ends(1), said);
+		assert.match(await process.ends(1), message);
 		out.close();
 		assert.not.match(markersIn(await reading).at(-1) ?? '', /image-end/);
 		assert.equal(namesIn(work), []);
@@ -246,7 +251,7 @@ for (const { what, does, said } of HOSTILE) {
 		const restore = await StandInRestore.connect(work);
 		does(restore.fd);
 		if (what === 'half a message') restore.close();
-		assert.match(await process.ends(1), said);
+		assert.match(await process.ends(1), message);
 		assert.equal(namesIn(work), []);
 	});
 }

@@ -76,9 +76,9 @@ test('every descriptor given by the user reaches the daemon under its number', a
 	const markers = (await streams).flatMap(markersIn).map((marker) => marker.replace(/^\d+ /, ''));
 	assert.ok(markers.includes('file ext'));
 	assert.ok(markers.includes('image-end'));
-	const told = String(await lines).split('\n');
-	assert.equal(told.slice(0, 2), ['socket-init', 'checkpoint-start']);
-	assert.is(JSON.parse(told[2]!).shards.length, 2);
+	const progressLines = String(await lines).split('\n');
+	assert.equal(progressLines.slice(0, 2), ['socket-init', 'checkpoint-start']);
+	assert.is(JSON.parse(progressLines[2]!).shards.length, 2);
 	await ends(pid);
 });
 
@@ -115,7 +115,7 @@ test('the error of a failed start appears in the foreground', async () => {
 	const first = new Streamer(['-W', work, '--pidfile', 'pid', 'capture'], { stdout: pipe().writeEnd });
 	await appears(work, CAPTURE);
 	const pidfile = join(work, 'pid');
-	const cases: [args: string, said: string][] = [
+	const cases: [args: string, message: string][] = [
 		[
 			'',
 			`${join(work, CAPTURE)} is in use by process ${first.pid} (node): end it, or choose another --work-dir`,
@@ -129,12 +129,12 @@ test('the error of a failed start appears in the foreground', async () => {
 			`cannot open the log file ${join(work, 'none/log')}: no such file or directory (ENOENT)`,
 		],
 	];
-	for (const [args, said] of cases) {
+	for (const [args, message] of cases) {
 		const end = new Streamer(['-d', '-W', work, ...args.split(' ').filter(Boolean), 'capture'], {
 			stdout: pipe().writeEnd,
 			fds: args.includes('criu-fd') ? [connection().theirs] : [],
 		});
-		assert.is(await end.ends(1), `criu-image-streamer: ${said}\n`);
+		assert.is(await end.ends(1), `criu-image-streamer: ${message}\n`);
 	}
 	first.kill('SIGTERM');
 	await first.ends(143);
@@ -217,11 +217,11 @@ test('the log file is appended to, is in the work dir, and has the reason of a f
 	const serve = new Streamer(['-W', work, '-o', 'log', '-v4', 'serve'], {
 		stdin: pipeOf(Buffer.from('this is no image')),
 	});
-	const said = await serve.ends(1);
+	const message = await serve.ends(1);
 	const [earlier, ...lines] = readFileSync(join(work, 'log'), 'utf8').split('\n').slice(0, -1);
 	assert.is(earlier, 'earlier');
 	for (const each of lines) assert.match(each, line);
-	assert.is(`${lines.at(-1)!.replace(/^.* Error/, 'criu-image-streamer')}\n`, said);
+	assert.is(`${lines.at(-1)!.replace(/^.* Error/, 'criu-image-streamer')}\n`, message);
 });
 
 test('a daemon’s log gets the messages that would go to stderr', async () => {

@@ -142,20 +142,20 @@ async function tcp(): Promise<End> {
 	return new End(throwIfError(dup((server as unknown as { _handle: { fd: number } })._handle.fd), 'dup'));
 }
 
-const refused: [what: string, end: () => End | undefined | Promise<End>, said: string][] = [
+const refused: [what: string, end: () => End | undefined | Promise<End>, message: string][] = [
 	['a descriptor that is not open', () => undefined, 'fd 3 is not open'],
 	['a pipe', () => pipe().readEnd, 'fd 3 is not a socket'],
 	['a socket without a peer', idle, 'fd 3 is neither connected nor listening'],
 	['a TCP socket', tcp, 'fd 3 is not a UNIX stream socket: CRIU passes descriptors, and needs one'],
 ];
-for (const [what, end, said] of refused) {
+for (const [what, end, message] of refused) {
 	test(`${what} is refused`, async () => {
 		const given = await end();
 		const capture = new Streamer(['-W', temporaryDirectory(), '--criu-fd', '3', 'capture'], {
 			stdout: pipe().writeEnd,
 			fds: given ? [given] : [],
 		});
-		assert.is(await capture.ends(1), `criu-image-streamer: --criu-fd: ${said}\n`);
+		assert.is(await capture.ends(1), `criu-image-streamer: --criu-fd: ${message}\n`);
 	});
 }
 

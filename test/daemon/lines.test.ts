@@ -24,8 +24,8 @@ test('wait for a slow reader, in order', async () => {
 	// More than a pipe holds, less than the limit of the queue.
 	const texts = Array.from({ length: 2000 }, (_, i) => `line ${i} ${'.'.repeat(80)}\n`);
 	for (const text of texts) lines.write(text);
-	const came = await readEnd.exactly(texts.join('').length);
-	assert.is(String(came), texts.join(''));
+	const received = await readEnd.exactly(texts.join('').length);
+	assert.is(String(received), texts.join(''));
 	await lines.flush();
 });
 
@@ -38,12 +38,12 @@ test('are dropped as whole lines, the later ones, when too many wait', async () 
 	const all = readEnd.all();
 	await lines.flush();
 	writeEnd.close();
-	const came = String(await all).split('\n');
-	assert.is(came.pop(), '');
-	assert.ok(came.length > 250 && came.length < 5000, `${came.length} lines came`);
+	const received = String(await all).split('\n');
+	assert.is(received.pop(), '');
+	assert.ok(received.length > 250 && received.length < 5000, `${received.length} lines came`);
 	assert.equal(
-		came,
-		came.map((_, i) => text(i).trimEnd()),
+		received,
+		received.map((_, i) => text(i).trimEnd()),
 	);
 });
 

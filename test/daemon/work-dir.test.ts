@@ -41,20 +41,20 @@ test('is refused, naming it, where it is a file, or below one', async () => {
 	const path = join(temporaryDirectory(), 'file');
 	writeFileSync(path, '');
 	for (const work of [path, join(path, 'below')]) {
-		const said = await new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd }).ends(1);
+		const message = await new Streamer(['--work-dir', work, 'capture'], { stdout: pipe().writeEnd }).ends(1);
 		assert.is(
-			said,
+			message,
 			`criu-image-streamer: the work dir ${work} is not a directory: choose another --work-dir\n`,
 		);
 	}
 });
 
 test('is refused, naming it, where no directory can be created', async () => {
-	const said = await new Streamer(['-W', '/proc/nowhere/work', 'capture'], { stdout: pipe().writeEnd }).ends(
-		1,
-	);
+	const message = await new Streamer(['-W', '/proc/nowhere/work', 'capture'], {
+		stdout: pipe().writeEnd,
+	}).ends(1);
 	assert.is(
-		said,
+		message,
 		'criu-image-streamer: cannot make the work dir /proc/nowhere/work: no such file or directory (ENOENT); choose another --work-dir\n',
 	);
 });

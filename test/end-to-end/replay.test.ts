@@ -80,9 +80,9 @@ test('pages requested again in one restore: an error with the reason, without --
 	const { process, restore } = await start();
 	assert.ok((await restore.read('pages-1.img'))?.equals(pages));
 	await restore.open('pages-1.img').catch(() => {});
-	const said = await process.ends(1);
-	assert.match(said, /"pages-1\.img" a second time.*hugetlb.*preadv.*extract --images-dir DIR/);
-	assert.not.match(said, /--keep/);
+	const message = await process.ends(1);
+	assert.match(message, /"pages-1\.img" a second time.*hugetlb.*preadv.*extract --images-dir DIR/);
+	assert.not.match(message, /--keep/);
 });
 
 test('pages requested again in another restore: an error that names --keep', async () => {

@@ -73,7 +73,7 @@ async function run(env: Record<string, string>) {
 		const test = suite('fixture');
 		test('encrypts', () => {
 			need('age');
-			writeFileSync(${JSON.stringify(join(directory, 'said'))}, spawnSync('age', ['more']).stdout);
+			writeFileSync(${JSON.stringify(join(directory, 'printed'))}, spawnSync('age', ['more']).stdout);
 		});
 		test.run();`,
 	);
@@ -83,7 +83,7 @@ async function run(env: Record<string, string>) {
 	const result = await runFile(file, 200).finally(() => {
 		process.env = before;
 	});
-	return { ...result, said: () => readFileSync(join(directory, 'said'), 'utf8'), tools };
+	return { ...result, printed: () => readFileSync(join(directory, 'printed'), 'utf8'), tools };
 }
 
 function needApt(): void {
@@ -98,23 +98,23 @@ test('a missing command is fetched with its dependencies, and nothing is install
 	const env = { PATH, APT_CONFIG: aptConfig(archiveOfAge()) };
 	const first = await run(env);
 	assert.equal([first.failures, first.skipped], [[], []], first.output);
-	assert.is(first.said(), 'got word more of age\n');
+	assert.is(first.printed(), 'got word more of age\n');
 	assert.is(list(), before);
 	assert.not(installed('streamer-interpreter'));
 	// The next time it is there, without an archive.
 	const second = await run({ ...env, APT_CONFIG: '/dev/null', CRIU_STREAMER_TOOLS: first.tools });
 	assert.is(second.passed, 1, second.output);
-	assert.is(second.said(), first.said());
+	assert.is(second.printed(), first.printed());
 });
 
 for (const ci of ['', '1']) {
 	test(`without apt its tests are ${ci ? 'failures in CI' : 'skipped with a reason'}`, async () => {
 		const result = await run({ PATH: pathWithout('age', 'apt-get'), CI: ci });
 		const why = /age is not installed, and cannot be got: .*apt-get is not here/;
-		const said = ci ? result.failures : result.skipped.map(({ test, reason }) => `${test}: ${reason}`);
-		assert.is(said.length, 1, result.output);
-		assert.match(said[0]!, why);
-		assert.match(said[0]!, /^fixture: encrypts: /);
+		const reported = ci ? result.failures : result.skipped.map(({ test, reason }) => `${test}: ${reason}`);
+		assert.is(reported.length, 1, result.output);
+		assert.match(reported[0]!, why);
+		assert.match(reported[0]!, /^fixture: encrypts: /);
 		assert.is(result.failures.length, ci ? 1 : 0);
 	});
 }

@@ -12,7 +12,7 @@ import { refusalOf } from './start.js';
 
 const test = suite('connections, at the start');
 
-const addresses: [args: string[], said: RegExp][] = [
+const addresses: [args: string[], message: RegExp][] = [
 	[['--connect', 'typo'], /^--connect typo: no address that is known; it is tcp:\/\/host:port/],
 	[['--listen', 'tcp://:0'], /^--listen tcp:\/\/:0: no port from 1 to 65535/],
 	[['--listen', 'unix:a', '--listen', 'unix:a'], /^--listen unix:a is given twice/],
@@ -23,11 +23,11 @@ const addresses: [args: string[], said: RegExp][] = [
 	[['--listen', 'unix:a', '--tls-ca', 'ca.pem'], /needs --tls-cert and --tls-key/],
 	[['--connect', 'unix:a', '--tls-key', 'key.pem'], /^--tls-cert and --tls-key belong together/],
 ];
-for (const [args, said] of addresses) {
+for (const [args, message] of addresses) {
 	test(`${args.join(' ')} is wrong usage`, async () => {
 		for (const command of [['capture'], ['extract', '-D', 'images'], ['serve', '--daemon']]) {
 			const more = ['-W', 'work', '--pidfile', 'pid', '-o', 'log'];
-			assert.match(await refusalOf({ args: [...more, ...args, ...command], code: 2 }), said);
+			assert.match(await refusalOf({ args: [...more, ...args, ...command], code: 2 }), message);
 		}
 	});
 }
@@ -52,7 +52,7 @@ function secrets(): string {
 	return cwd;
 }
 
-const files: [what: string, args: string[], said: RegExp][] = [
+const files: [what: string, args: string[], message: RegExp][] = [
 	[
 		'a token file that is not there',
 		['--token-file', 'none'],
@@ -86,7 +86,7 @@ const files: [what: string, args: string[], said: RegExp][] = [
 		/^--tls-key and --tls-cert cannot be used: the key is not that of the certificate$/,
 	],
 ];
-for (const [what, args, said] of files) {
+for (const [what, args, message] of files) {
 	test(`${what} is refused`, async () => {
 		const cwd = secrets();
 		const sides: [way: string, ...command: string[]][] = [
@@ -96,7 +96,7 @@ for (const [what, args, said] of files) {
 		];
 		for (const [way, ...command] of sides) {
 			const all = ['-W', 'work', '--pidfile', 'pid', way, 'unix:socket', ...args, ...command];
-			assert.match(await refusalOf({ args: all, code: 1, cwd }), said);
+			assert.match(await refusalOf({ args: all, code: 1, cwd }), message);
 		}
 	});
 }

@@ -22,7 +22,7 @@ const opened = (flags: string | number) => {
 	return new End(openSync(name, flags));
 };
 
-const extFiles: [what: string, command: string, open: () => End, said: RegExp][] = [
+const extFiles: [what: string, command: string, open: () => End, message: RegExp][] = [
 	[
 		'a directory',
 		'capture',
@@ -46,13 +46,13 @@ const extFiles: [what: string, command: string, open: () => End, said: RegExp][]
 		/is a socket of messages/,
 	],
 ];
-for (const [what, command, open, said] of extFiles) {
+for (const [what, command, open, message] of extFiles) {
 	test(`${what} is not accepted as an ext file of ${command}`, async () => {
 		for (const more of [[], ['--daemon', '--pidfile', 'pid']]) {
 			const args = ['-W', 'work', ...more, '--ext-file-fds', 'fs.tar:3', command];
 			const answer = await refusalOf({ args, code: 2, fds: [open()] });
 			assert.match(answer, /^--ext-file-fds: fd 3, for fs\.tar, /);
-			assert.match(answer, said);
+			assert.match(answer, message);
 		}
 	});
 }
@@ -76,23 +76,23 @@ test('a file that is opened for appending takes an ext file', async () => {
 
 test('a descriptor for CRIU has no other use', async () => {
 	const args = ['-W', 'work', '--criu-fd', '3', '--ext-file-fds', 'fs.tar:3', 'capture'];
-	const said = await refusalOf({ args, code: 2, fds: [connection().theirs] });
-	assert.match(said, /^--(criu-fd|ext-file-fds): fd 3.* is used by --(ext-file-fds|criu-fd) already$/);
+	const message = await refusalOf({ args, code: 2, fds: [connection().theirs] });
+	assert.match(message, /^--(criu-fd|ext-file-fds): fd 3.* is used by --(ext-file-fds|criu-fd) already$/);
 });
 
 test('an error about a descriptor is raised before a work dir, a pidfile or a log is created', async () => {
 	const service = ['-W', 'work', '--pidfile', 'pid', '--log-file', 'log'];
-	const wrong: [args: string[], code: 1 | 2, said: RegExp][] = [
+	const wrong: [args: string[], code: 1 | 2, message: RegExp][] = [
 		[['--shard-fds', '77'], 2, /^shard fd 77 is not open/],
 		[['--progress-fd', '77'], 2, /^--progress-fd: fd 77 is not open$/],
 		[['--status-fd', '77'], 2, /^--status-fd: fd 77 is not open$/],
 		[['--criu-fd', '77'], 1, /^--criu-fd: fd 77 is not open$/],
 		[['--criu-fd', '3'], 1, /^--criu-fd: fd 3 is not a socket$/],
 	];
-	for (const [args, code, said] of wrong) {
+	for (const [args, code, message] of wrong) {
 		for (const command of [['capture'], ['serve'], ['serve', '--daemon']]) {
 			const all = [...service, ...args, ...command];
-			assert.match(await refusalOf({ args: all, code, fds: [pipe().writeEnd] }), said);
+			assert.match(await refusalOf({ args: all, code, fds: [pipe().writeEnd] }), message);
 		}
 	}
 });

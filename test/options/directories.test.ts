@@ -101,12 +101,12 @@ for (const [what, make, expected] of spools) {
 	test(`a spool that ${what} is refused`, async () => {
 		const { cwd, spool } = make();
 		const args = ['-W', 'work', '--spool', spool, 'extract'];
-		const said = await refusalOf({ args, code: 1, cwd, program: withoutCapabilities() });
+		const message = await refusalOf({ args, code: 1, cwd, program: withoutCapabilities() });
 		assert.match(
-			said,
+			message,
 			new RegExp(`^cannot make an unnamed file in --spool ${spool}: .*; choose a directory`),
 		);
-		assert.match(said, expected);
+		assert.match(message, expected);
 	});
 }
 
@@ -137,7 +137,7 @@ test('a pidfile and a log file in a directory that is not there, or cannot be wr
 	writeFileSync(file, '');
 	const program = withoutCapabilities();
 	const absent = join(cwd, 'work', 'none');
-	const cases: [args: string[], said: string][] = [
+	const cases: [args: string[], message: string][] = [
 		[['--pidfile', 'none/pid'], `cannot write the pidfile ${absent}/pid: no such file or directory (ENOENT)`],
 		[['--pidfile', `${file}/pid`], `cannot write the pidfile ${file}/pid: not a directory (ENOTDIR)`],
 		[['--pidfile', `${closed}/pid`], `cannot write the pidfile ${closed}/pid: permission denied (EACCES)`],
@@ -148,8 +148,8 @@ test('a pidfile and a log file in a directory that is not there, or cannot be wr
 		[['--log-file', `${closed}/log`], `cannot open the log file ${closed}/log: permission denied (EACCES)`],
 		[['--log-file', closed], `cannot open the log file ${closed}: illegal operation on a directory (EISDIR)`],
 	];
-	for (const [args, said] of cases)
-		assert.is(await refusalOf({ args: ['-W', 'work', ...args, 'serve'], code: 1, cwd, program }), said);
+	for (const [args, message] of cases)
+		assert.is(await refusalOf({ args: ['-W', 'work', ...args, 'serve'], code: 1, cwd, program }), message);
 });
 
 test('with --daemon the foreground reports the error, and there is no daemon', async () => {

@@ -37,12 +37,12 @@ export async function refusalOf({
 		stdout: stdout.writeEnd,
 		...(program && { program }),
 	});
-	const said = await streamer.ends(code);
+	const message = await streamer.ends(code);
 	assert.equal(everythingIn(cwd), before, 'nothing is left behind');
 	const help = code === 2 ? "Try 'criu-image-streamer --help'.\n" : '';
-	assert.match(said, /^criu-image-streamer: [^\n]+\n/);
-	assert.is(said.slice(said.indexOf('\n') + 1), help, 'one line has the reason');
-	return said.slice('criu-image-streamer: '.length, said.indexOf('\n'));
+	assert.match(message, /^criu-image-streamer: [^\n]+\n/);
+	assert.is(message.slice(message.indexOf('\n') + 1), help, 'one line has the reason');
+	return message.slice('criu-image-streamer: '.length, message.indexOf('\n'));
 }
 
 function everythingIn(directory: string): string[] {

@@ -106,7 +106,7 @@ export class Stage {
 		try {
 			await until('the end of the script', () => code !== undefined, SCRIPT_SECONDS);
 		} catch (error) {
-			throw new Error(`${(error as Error).message}; it said: ${readFileSync(messages, 'utf8')}`);
+			throw new Error(`${(error as Error).message}; it printed: ${readFileSync(messages, 'utf8')}`);
 		}
 		return { code: code ?? null, output: readFileSync(messages, 'utf8') };
 	}

@@ -279,7 +279,7 @@ async function closed(socket: Socket): Promise<void> {
 const SETTINGS = { shards: 1, sends: true, token: Buffer.from('secret'), stallMillis: 0 } as LinkSettings;
 const STREAM = Buffer.alloc(16, 7);
 
-function greeting(changes: Partial<link.IHello> = {}): Uint8Array {
+function helloWith(changes: Partial<link.IHello> = {}): Uint8Array {
 	const right = link.Hello.decode(hello(SETTINGS, STREAM, 0));
 	return frame(link.Hello.encode({ ...right, ...changes }).finish());
 }
@@ -294,31 +294,31 @@ function tokenFile(text = 'secret\n', mode = 0o600): string {
 const guarding = suite('a listener');
 
 const invalidHellos: [what: string, bytes: () => Uint8Array, reason: RegExp | undefined][] = [
-	['a wrong token', () => greeting({ token: Buffer.from('secreT') }), /the token is wrong/],
-	['a longer token', () => greeting({ token: Buffer.from('secret\n') }), /the token is wrong/],
+	['a wrong token', () => helloWith({ token: Buffer.from('secreT') }), /the token is wrong/],
+	['a longer token', () => helloWith({ token: Buffer.from('secret\n') }), /the token is wrong/],
 	[
 		'no token',
-		() => greeting({ token: Buffer.alloc(0) }),
+		() => helloWith({ token: Buffer.alloc(0) }),
 		/a token is needed here: give the same token on both sides/,
 	],
-	['another version', () => greeting({ version: VERSION + 1 }), /speaks version 2, this side 1/],
-	['no stream', () => greeting({ stream: Buffer.alloc(3) }), /names no stream/],
-	['a second receiver', () => greeting({ sends: false }), /both sides read/],
+	['another version', () => helloWith({ version: VERSION + 1 }), /speaks version 2, this side 1/],
+	['no stream', () => helloWith({ stream: Buffer.alloc(3) }), /names no stream/],
+	['a second receiver', () => helloWith({ sends: false }), /both sides read/],
 	[
 		'another number of shards',
-		() => greeting({ shards: 4 }),
+		() => helloWith({ shards: 4 }),
 		/4 connections cannot meet 1 connection: give the same number of shards/,
 	],
-	['a shard that does not exist', () => greeting({ shard: 1 }), /no shard 1 among 1/],
+	['a shard that does not exist', () => helloWith({ shard: 1 }), /no shard 1 among 1/],
 	[
 		'a stall timeout that is too long for a timer',
-		() => greeting({ stall_millis: 2_147_483_001 }),
+		() => helloWith({ stall_millis: 2_147_483_001 }),
 		/2147483001 ms is out of range/,
 	],
 	['a browser', () => Buffer.from('GET / HTTP/1.1\r\n\r\n'), /another protocol/],
 	['noise', () => Buffer.from('0400000080ffffff', 'hex'), /not greeted as one/],
 	['an empty message', () => Buffer.alloc(4), /speaks version 0/],
-	['half a message', () => greeting().subarray(0, 20), undefined],
+	['half a message', () => helloWith().subarray(0, 20), undefined],
 ];
 for (const [what, bytes, reason] of invalidHellos) {
 	guarding(`refuses ${what}, and then accepts a valid connection`, async () => {
@@ -345,7 +345,7 @@ guarding('does not wait for a client that sends nothing, or its hello byte by by
 	const incoming = receiver({ listen: [address] }, { handshakeMillis: 500 });
 	const silent = await open(address);
 	const slow = await open(address);
-	const bytes = greeting({ token: Buffer.alloc(0) });
+	const bytes = helloWith({ token: Buffer.alloc(0) });
 	let sent = 0;
 	const timer = setInterval(() => slow.write(bytes.subarray(sent, ++sent)), 100);
 	afterwards(() => clearInterval(timer));
@@ -367,12 +367,12 @@ guarding('does not mix the shards of two runs', async () => {
 	const address = unixAddress();
 	const incoming = receiver({ listen: [address], shards: '2' });
 	const first = await open(address);
-	first.write(greeting({ shards: 2, token: Buffer.alloc(0) }));
+	first.write(helloWith({ shards: 2, token: Buffer.alloc(0) }));
 	const other = Buffer.alloc(16, 8);
-	const second = greeting({ shards: 2, shard: 1, stream: other, token: Buffer.alloc(0) });
+	const second = helloWith({ shards: 2, shard: 1, stream: other, token: Buffer.alloc(0) });
 	const reason = await connectAsOther(address, second);
 	assert.match(reason ?? '', /another stream is being connected, from unix:/);
-	const twice = greeting({ shards: 2, shard: 0, token: Buffer.alloc(0) });
+	const twice = helloWith({ shards: 2, shard: 0, token: Buffer.alloc(0) });
 	assert.match((await connectAsOther(address, twice)) ?? '', /shard 1 of this stream is connected already/);
 	// The first run ends before it is complete: the next one takes its place.
 	first.destroy();
@@ -385,7 +385,7 @@ guarding('closes a connection that sends data before it was answered', async () 
 	const address = unixAddress();
 	const incoming = receiver({ listen: [address], shards: '2' });
 	const eager = await open(address);
-	eager.write(greeting({ shards: 2, token: Buffer.alloc(0) }));
+	eager.write(helloWith({ shards: 2, token: Buffer.alloc(0) }));
 	eager.write('the stream, already');
 	await closed(eager);
 	await carry(await sender({ connect: [address], shards: '2' }), await incoming);

@@ -23,7 +23,7 @@ interface Pki {
 	ca: string;
 	server: Given;
 	client: Given;
-	stranger: Given;
+	untrusted: Given;
 	elsewhere: Given;
 }
 
@@ -61,7 +61,7 @@ function pki(): Pki {
 		ca: join(directory, 'ca.pem'),
 		server: certificate('server', 'ca', 'DNS:localhost,IP:127.0.0.1'),
 		client: certificate('client', 'ca', 'DNS:client.example'),
-		stranger: certificate('stranger', 'otherca', 'DNS:localhost'),
+		untrusted: certificate('untrusted', 'otherca', 'DNS:localhost'),
 		elsewhere: certificate('elsewhere', 'ca', 'DNS:elsewhere.example'),
 	};
 	return made;
@@ -122,7 +122,7 @@ const refusedClients: [what: string, given: () => Given, reason: RegExp][] = [
 	['without a certificate', () => ({ 'tls-ca': pki().ca }), /refuses: a certificate is needed here/],
 	[
 		'with a certificate of another CA',
-		() => ({ ...pki().stranger, 'tls-ca': pki().ca }),
+		() => ({ ...pki().untrusted, 'tls-ca': pki().ca }),
 		/refuses: the certificate is not accepted \(.*: the CA of the side that listens/,
 	],
 	['that does not know the CA', () => pki().client, /no TLS with tcp:.*(self-signed|unable to)/],
@@ -176,7 +176,7 @@ test('a listener whose certificate is for another host is not trusted', async ()
 
 test('a listener of another CA is not trusted', async () => {
 	const address = `tcp://localhost:${await freePort()}`;
-	const incoming = receiver({ listen: [address], ...pki().stranger });
+	const incoming = receiver({ listen: [address], ...pki().untrusted });
 	const error = await failureOf(sender({ connect: [address], ...client() }));
 	assert.match(error.message, /no TLS with tcp:.*unable to (get|verify)/);
 	await endListener(address, incoming);

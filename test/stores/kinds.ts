@@ -18,7 +18,7 @@ import { temporaryDirectory } from '../support/temporary.js';
 export interface Filled {
 	store: Store;
 	/** Its messages with -v. */
-	said: string[];
+	messages: string[];
 	/** Completes the store: from now on its files can be read. */
 	complete(): Promise<void>;
 	read(name: string): Promise<Buffer | undefined>;
@@ -36,13 +36,13 @@ export interface Held extends Filled {
 
 /** A store that holds the image for CRIU, and the restoring CRIUs, which connect as soon as it is complete. */
 export function held(choice: Choice = {}, clients = 1): Held {
-	const said: string[] = [];
-	const log = { info: (text: string) => void said.push(text) };
+	const messages: string[] = [];
+	const log = { info: (text: string) => void messages.push(text) };
 	const store = new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, ...choice, log });
 	afterwards(() => store.close());
 	const result: Held = {
 		store,
-		said,
+		messages,
 		criu: [],
 		served: Promise.resolve(),
 		async complete() {
@@ -69,7 +69,7 @@ export function directory(): Filled {
 	afterwards(() => store.close());
 	return {
 		store,
-		said: [],
+		messages: [],
 		complete: () => store.finish(),
 		read: async (name) => readFileSync(join(path, name)),
 	};
@@ -87,7 +87,7 @@ export function ext(): Filled {
 				return new ExtWriter(name, writeEnd.handOver(), new AbortController().signal);
 			},
 		},
-		said: [],
+		messages: [],
 		complete: async () => {},
 		read: async (name) => reads.get(name),
 	};

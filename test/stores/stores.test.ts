@@ -244,7 +244,7 @@ limits('over the limit the spool is used, which is reported once', async () => {
 	const spool = temporaryDirectory();
 	const filled = held({ memoryLimit: 2 << 20, spool });
 	for (const name of ['1', '2', '3']) await give(filled.store.create(name), LARGE, byReference);
-	assert.is(filled.said.filter((line) => line.includes(spool)).length, 1, filled.said.join('\n'));
+	assert.is(filled.messages.filter((line) => line.includes(spool)).length, 1, filled.messages.join('\n'));
 	assert.equal(readdirSync(spool), [], 'its files have no names');
 	await filled.complete();
 	for (const name of ['3', '1', '2']) assert.ok((await filled.read(name))?.equals(LARGE));

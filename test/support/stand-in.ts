@@ -37,7 +37,8 @@ class Connection extends End {
 		const path = join(typeof where === 'string' ? where : where.work, name);
 		return until(`the socket ${path}`, () => {
 			const process = typeof where === 'string' ? undefined : where.process;
-			if (process?.ended) throw new Error(`it ended (${process.ended}) before CRIU came: ${process.stderr}`);
+			if (process?.ended)
+				throw new Error(`it ended (${process.ended}) before CRIU connected: ${process.stderr}`);
 			const fd = connectUnix(path);
 			if (fd >= 0) return fd;
 			if (fd !== -ENOENT && fd !== -ECONNREFUSED && fd !== -EAGAIN)

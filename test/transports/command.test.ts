@@ -226,7 +226,7 @@ async function dumpEndlessly(side: Side): Promise<void> {
 	try {
 		for (;;) await out.write(block);
 	} catch {
-		// As CRIU is told.
+		// CRIU gets this error.
 	}
 	out.close();
 	dump.close();
@@ -247,9 +247,9 @@ for (const [what, options] of secure) {
 		await from.process.line('checkpoint-start');
 		to.process.kill('SIGKILL');
 		await dump;
-		const said = await from.process.ends(1);
-		assert.match(said, /tcp:\/\/127\.0\.0\.1:\d+/);
-		assert.match(said, /closed the connection before|broke/);
+		const message = await from.process.ends(1);
+		assert.match(message, /tcp:\/\/127\.0\.0\.1:\d+/);
+		assert.match(message, /closed the connection before|broke/);
 	});
 
 	failing(`${what}: an extract whose sender is killed has no image`, async () => {
@@ -273,8 +273,8 @@ for (const [what, options] of secure) {
 		const to = new Streamer(['--listen', address, ...more, '--images-dir', images, 'extract']);
 		const from = capture(['--connect', address, ...more]);
 		await dumpEndlessly(from);
-		const said = await from.process.ends(1);
-		assert.match(said, /the receiver at tcp:.* says: .*pages-1\.img exists: .*--overwrite$/m);
+		const message = await from.process.ends(1);
+		assert.match(message, /the receiver at tcp:.* says: .*pages-1\.img exists: .*--overwrite$/m);
 		assert.match(await to.ends(1), /pages-1\.img/);
 		assert.is(readFileSync(join(images, 'pages-1.img'), 'utf8'), 'precious');
 	});
