@@ -1,7 +1,7 @@
 /**
  * `npm run demo`: a process that counts is checkpointed by CRIU, its image goes through capture and extract, and the restored
  * process counts on. Each command is shown as a user would type it. Where CRIU cannot run, a stand-in for it
- * (stand-in.ts) shows the same with the files of a folder.
+ * (stand-in.ts) shows the same with the files of a directory.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -25,7 +25,7 @@ const POLL_MILLIS = 20;
 /** Counts ten times a second; perl is part of every Debian. */
 const COUNTER = `perl -e '$| = 1; while (1) { print ++$n, "\\n"; select undef, undef, undef, 0.1 }'`;
 
-const folder = mkdtempSync(join(tmpdir(), 'criu-streamer-demo-'));
+const directory = mkdtempSync(join(tmpdir(), 'criu-streamer-demo-'));
 /** Process groups to end at the end. */
 const groups = new Set<number>();
 
@@ -37,7 +37,7 @@ function cleanUp(): void {
 			// All of it has ended.
 		}
 	}
-	rmSync(folder, { recursive: true, force: true });
+	rmSync(directory, { recursive: true, force: true });
 }
 process.on('exit', cleanUp);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));
@@ -51,21 +51,23 @@ interface Running {
 	failure?: string;
 }
 
-/** Shows a command and starts it in the folder, in a session of its own. Its messages go to `log`. */
+/** Shows a command and starts it in the directory, in a session of its own. Its messages go to `log`. */
 function start(shown: string, log: string): Running {
 	console.log(`\n$ ${shown}`);
 	// The session that a user makes by setsid is there already, and the number of the shell becomes that of the command.
 	const command = shown.replace(/ &$/, '').replace(/^setsid/, 'exec');
 	const child = spawn('bash', ['-o', 'pipefail', '-c', `exec 2>${log}; ${command}`], {
-		cwd: folder,
-		env: { ...process.env, PATH: `${join(folder, 'bin')}:${process.env.PATH}` },
+		cwd: directory,
+		env: { ...process.env, PATH: `${join(directory, 'bin')}:${process.env.PATH}` },
 		stdio: ['ignore', 'ignore', 'ignore'],
 		detached: true,
 	});
 	const running: Running = { pid: child.pid!, done: false };
 	groups.add(running.pid);
 	child.on('exit', (code, signal) => {
-		const messages = existsSync(join(folder, log)) ? readFileSync(join(folder, log), 'utf8').trim() : '';
+		const messages = existsSync(join(directory, log))
+			? readFileSync(join(directory, log), 'utf8').trim()
+			: '';
 		if (code === 0) running.done = true;
 		else running.failure = `${shown}\n  failed (${signal ?? `exit code ${code}`}): ${messages.slice(-2000)}`;
 	});
@@ -87,16 +89,16 @@ function ends(command: Running, ...others: Running[]): Promise<void> {
 }
 
 function hasSocket(path: string): () => boolean {
-	return () => existsSync(join(folder, path));
+	return () => existsSync(join(directory, path));
 }
 
 const STREAM = 'criu-image-streamer capture -W source | criu-image-streamer extract -W target &';
 
 async function withCriu(version: string): Promise<void> {
 	console.log(`A process that counts, CRIU ${version}, and a pipe.`);
-	const counts = () => readFileSync(join(folder, 'count'), 'utf8').split('\n').slice(0, -1);
+	const counts = () => readFileSync(join(directory, 'count'), 'utf8').split('\n').slice(0, -1);
 	const counter = start(`setsid ${COUNTER} >count &`, '/dev/null');
-	await until('it counts', () => existsSync(join(folder, 'count')) && counts().length >= 3, counter);
+	await until('it counts', () => existsSync(join(directory, 'count')) && counts().length >= 3, counter);
 	console.log(`  process ${counter.pid} counts: ${counts().join(' ')} …`);
 
 	const stream = start(STREAM, 'stream.log');
@@ -122,14 +124,14 @@ async function withCriu(version: string): Promise<void> {
 }
 
 async function withStandIn(why: string): Promise<void> {
-	console.log(`${why}.\nSo a stand-in for CRIU shows the same, with the files of a folder.`);
-	mkdirSync(join(folder, 'image'));
+	console.log(`${why}.\nSo a stand-in for CRIU shows the same, with the files of a directory.`);
+	mkdirSync(join(directory, 'image'));
 	for (const [name, size] of [
 		['core-1.img', 900],
 		['pages-1.img', 30_000_000],
 		['inventory.img', 40],
 	] as const)
-		writeFileSync(join(folder, 'image', name), randomBytes(size));
+		writeFileSync(join(directory, 'image', name), randomBytes(size));
 	const stream = start(STREAM, 'stream.log');
 	await until('capture is ready', hasSocket('source/streamer-capture.sock'), stream);
 	await ends(start('stand-in dump source image', 'dump.log'), stream);
@@ -138,14 +140,14 @@ async function withStandIn(why: string): Promise<void> {
 	await ends(start('stand-in restore target copy', 'restore.log'), stream);
 	await ends(stream);
 	await ends(start('diff -r image copy', 'diff.log'));
-	console.log(`  no difference in ${readdirSync(join(folder, 'copy')).length} files`);
+	console.log(`  no difference in ${readdirSync(join(directory, 'copy')).length} files`);
 	console.log('\nThe image was streamed and served whole.');
 }
 
 /** Makes a command for the shell. */
 function provide(name: string, ...command: string[]): void {
 	const words = command.map((word) => `'${word}'`).join(' ');
-	writeFileSync(join(folder, 'bin', name), `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
+	writeFileSync(join(directory, 'bin', name), `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
 }
 
 function fileHere(path: string): string {
@@ -153,7 +155,7 @@ function fileHere(path: string): string {
 }
 
 try {
-	mkdirSync(join(folder, 'bin'));
+	mkdirSync(join(directory, 'bin'));
 	provide('criu-image-streamer', process.execPath, fileHere('../dist/bin.js'));
 	const criu = findCriu();
 	if ('path' in criu) {

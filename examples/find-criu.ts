@@ -25,13 +25,13 @@ export function findCriu(suite: 'sid' | 'experimental' = 'sid'): Found {
 		const installed = tried('criu');
 		if ('path' in installed && !isOlder(installed.version)) return installed;
 	}
-	const folder = fileURLToPath(
+	const directory = fileURLToPath(
 		new URL(`../.cache/criu${suite === 'sid' ? '' : `-${suite}`}`, import.meta.url),
 	);
 	const script = fileURLToPath(new URL('../scripts/get-criu.sh', import.meta.url));
-	if (!existsSync(`${folder}/criu`))
+	if (!existsSync(`${directory}/criu`))
 		console.error(`getting CRIU from Debian ${suite} (about 25 MB, nothing is installed)`);
-	const got = spawnSync(script, [folder, suite], {
+	const got = spawnSync(script, [directory, suite], {
 		encoding: 'utf8',
 		stdio: ['ignore', 'pipe', 'pipe'],
 		timeout: GET_MILLIS,

@@ -27,7 +27,7 @@ post-dump)
 	# it has the whole image, then have restored it.
 	criu-streamer-hook
 	eval "target=($MIGRATE_TARGET)"
-	there "$MIGRATE_FOLDER" <<-'END'
+	there "$MIGRATE_DIRECTORY" <<-'END'
 		cd "$1"
 		criu restore --stream --images-dir . --restore-detached --leave-stopped --pidfile pid \
 			--log-file restore.log --action-script criu-streamer-hook </dev/null >/dev/null 2>&1 && exit
@@ -47,12 +47,12 @@ lives() { [[ -e /proc/$pid/exe ]]; }
 lives || { say "there is no process $pid"; exit 1; }
 
 here=$(mktemp -d /tmp/migrate.XXXXXX)
-folder=$(there <<<'mktemp -d /tmp/migrate.XXXXXX')
+directory=$(there <<<'mktemp -d /tmp/migrate.XXXXXX')
 jobs=()
 tidy() {
 	kill "${jobs[@]}" 2>/dev/null || true
 	rm -rf "$here"
-	there "$folder" <<-'END' || say "$folder is left on the target"
+	there "$directory" <<-'END' || say "$directory is left on the target"
 		# Normally it has ended, or is about to.
 		kill "$(cat "$1/extract.pid" 2>/dev/null)" 2>/dev/null
 		rm -rf "$1"
@@ -60,7 +60,7 @@ tidy() {
 }
 trap tidy EXIT
 
-"${target[@]}" bash -s -- "$folder" "$address" $stall <<-'END' &
+"${target[@]}" bash -s -- "$directory" "$address" $stall <<-'END' &
 	exec criu-image-streamer --work-dir "$1" --listen "$2" --stall-timeout "$3" --pidfile extract.pid extract </dev/null
 END
 jobs+=($!)
@@ -68,13 +68,13 @@ jobs+=($!)
 criu-image-streamer --work-dir "$here" --connect "$address" --stall-timeout $stall --zero-copy always capture </dev/null &
 jobs+=($!)
 
-export CRIU_STREAMER_TIMEOUT=$patience MIGRATE_FOLDER=$folder MIGRATE_TARGET="${target[*]@Q}"
+export CRIU_STREAMER_TIMEOUT=$patience MIGRATE_DIRECTORY=$directory MIGRATE_TARGET="${target[*]@Q}"
 if ! criu dump --stream --images-dir "$here" --tree "$pid" --log-file dump.log --action-script "$(realpath "$0")" </dev/null; then
 	grep -E 'Error|criu-image-streamer: ' "$here/dump.log" >&2 || true
 	if lives; then
 		say "failed: process $pid goes on running here"
 		# A copy may stand on the target, if all that failed was the way back.
-		there "$folder" <<-'END' || say "the target cannot be reached: end a stopped copy of $pid there by hand"
+		there "$directory" <<-'END' || say "the target cannot be reached: end a stopped copy of $pid there by hand"
 			tree() { for child in $(cat /proc/"$1"/task/*/children); do tree "$child"; done; kill -KILL "$1"; }
 			[[ ! -e $1/pid ]] || tree "$(cat "$1/pid")"
 		END
@@ -82,7 +82,7 @@ if ! criu dump --stream --images-dir "$here" --tree "$pid" --log-file dump.log -
 	fi
 fi
 
-there "$folder" <<-'END' || { say "end: process $pid is on the target, but stopped: continue it there with kill -CONT"; exit 1; }
+there "$directory" <<-'END' || { say "end: process $pid is on the target, but stopped: continue it there with kill -CONT"; exit 1; }
 	tree() { for child in $(cat /proc/"$1"/task/*/children); do tree "$child"; done; kill -CONT "$1"; }
 	tree "$(cat "$1/pid")"
 END

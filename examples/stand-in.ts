@@ -1,5 +1,5 @@
 /**
- * A stand-in for CRIU, for machines where it cannot run: `stand-in dump DIR FOLDER` sends the files of a folder as if they
+ * A stand-in for CRIU, for machines where it cannot run: `stand-in dump DIR FILES` sends the files of a directory as if they
  * were the images of a checkpoint, `stand-in restore DIR OUT` asks for them again. DIR is the streamer's work dir.
  */
 import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync } from 'node:fs';
@@ -13,13 +13,13 @@ const NAMES = 'names.img';
 /** A dump that succeeded ends with it. */
 const LAST = 'inventory.img';
 
-async function dump(work: string, folder: string): Promise<void> {
-	const names = readdirSync(folder);
+async function dump(work: string, directory: string): Promise<void> {
+	const names = readdirSync(directory);
 	const criu = await StandInDump.connect(work);
 	await criu.put(NAMES, JSON.stringify(names));
 	for (const name of [...names.filter((name) => name !== LAST), LAST]) {
 		const file = await criu.file(name);
-		const path = join(folder, name);
+		const path = join(directory, name);
 		if (existsSync(path)) for await (const chunk of createReadStream(path)) await file.write(chunk);
 		file.close();
 	}
@@ -43,14 +43,14 @@ async function* chunksOf(file: ReadEnd): AsyncGenerator<Buffer> {
 	file.close();
 }
 
-const [command, work, folder] = process.argv.slice(2);
+const [command, work, directory] = process.argv.slice(2);
 const commands = { dump, restore };
-if (!work || !folder || !(command === 'dump' || command === 'restore')) {
-	console.error('usage: stand-in dump WORK-DIR FOLDER | stand-in restore WORK-DIR OUT');
+if (!work || !directory || !(command === 'dump' || command === 'restore')) {
+	console.error('usage: stand-in dump WORK-DIR FILES | stand-in restore WORK-DIR OUT');
 	process.exit(2);
 }
 try {
-	await commands[command](work, folder);
+	await commands[command](work, directory);
 } catch (error) {
 	console.error(`stand-in: ${(error as Error).message}`);
 	process.exit(1);

@@ -30,13 +30,13 @@ async function lock() {
 		});
 		if (!result) return () => server.close();
 		if (result.code !== 'EADDRINUSE') throw result;
-		if (!said) say('waiting for another setup in this folder');
+		if (!said) say('waiting for another setup in this directory');
 		said = true;
 		await new Promise((resolve) => setTimeout(resolve, LOCK_RETRY_MILLIS));
 	}
 }
 
-/** The packages that a lock file names, by their folders; undefined where there is no such file. */
+/** The packages that a lock file names, by their directories; undefined where there is no such file. */
 function packagesOf(path) {
 	let text;
 	try {
@@ -61,7 +61,7 @@ function isInstalled() {
 
 function install() {
 	if (isInstalled()) return;
-	// npm would empty the folder that the link leads to, which belongs to another checkout.
+	// npm would empty the directory that the link leads to, which belongs to another checkout.
 	if (lstatSync('node_modules', { throwIfNoEntry: false })?.isSymbolicLink())
 		throw new Error(
 			'node_modules is a link to other packages than package-lock.json names: run npm ci there',
@@ -75,7 +75,7 @@ function install() {
 	if (status !== 0) throw new Error(`npm ci failed (exit code ${status}): its messages are above`);
 }
 
-/** When the newest of `paths` changed, with all that is in them; a folder's own time tells of files that were removed. */
+/** When the newest of `paths` changed, with all that is in them; a directory's own time tells of files that were removed. */
 function newest(...paths) {
 	const times = paths.map((path) => {
 		const found = statSync(path, { throwIfNoEntry: false });

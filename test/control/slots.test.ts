@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { isAlive, type Lineage, lineageOf, processOf } from '../../src/control/lineage.js';
 import { Slots } from '../../src/control/slots.js';
+import { commandLineOf } from '../../src/criu/command-line.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
@@ -25,6 +26,8 @@ async function criu(): Promise<{ pid: number; script: Lineage; end(): Promise<vo
 	const [out] = await once(child.stdout!, 'data');
 	const end = () => endGroup(child);
 	afterwards(end);
+	// Until it executes sleep, the forked shell has the command line of its parent.
+	await until('the script', () => commandLineOf(Number(out))[0] === 'sleep');
 	return { pid: child.pid!, script: lineageOf(Number(out)), end };
 }
 
