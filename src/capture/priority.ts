@@ -1,6 +1,6 @@
 /**
- * Scheduling priority of a capture that copies. Between CRIU's closing of its last pipe and the application's going on lie milliseconds, in
- * which what is left in the pipe must be copied; on a busy machine an ordinary process may not get to run in that time.
+ * Scheduling priority of a capture that copies. CRIU resumes the application milliseconds after it has closed its last pipe,
+ * and by then the rest of the pipe must be copied; on a busy machine an ordinary process may not run in that time.
  */
 import { constants, getPriority, setPriority } from 'node:os';
 

@@ -20,7 +20,7 @@ import type { SourceFile } from './source-file.js';
 
 /** Between two looks while CRIU fills its pipe, in microseconds: about the time in which it writes half a pipe of 1 MiB. */
 const GATHER_MICROS = 100;
-/** Up to so many bytes in the pipe of a large file are copied: that costs less than to move them, and they may be pieces on many pages. */
+/** Up to so many bytes in the pipe of a large file are copied: moving costs more, and they may be pieces on many pages. */
 const WORTH_COPYING = 16 << 10;
 const NOTHING = Buffer.alloc(0);
 

@@ -79,5 +79,8 @@ export const EPOLLET = 1 << 31;
 export const CLOCK_MONOTONIC = 1;
 export const RLIMIT_NOFILE = 7;
 
-/** Bytes of a page. Where the kernel has larger pages, a pipe only holds more than is computed with this; pagemaps are not read there. */
+/**
+ * Bytes of a page. Where the kernel has larger pages, a pipe only holds more than is computed with this; pagemaps are not
+ * read there.
+ */
 export const PAGE = 4096;
