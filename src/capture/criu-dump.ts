@@ -20,14 +20,20 @@ export interface DumpJob {
 	onStart(): void;
 }
 
+/**
+ * - preparing: the application still runs;
+ * - dumping: it is stopped, and CRIU writes its image;
+ * - complete: no file may follow.
+ */
+type State = 'preparing' | 'dumping' | 'complete';
+
 export class CriuDump {
 	/** Resolves when CRIU has closed its socket; rejects where the dump failed. */
 	readonly closed: Promise<void>;
 	/** When the application was stopped, as far as it can be told, by performance.now(). */
 	started = performance.now();
 	#latest: string | undefined;
-	#stopped = false;
-	#complete = false;
+	#state: State = 'preparing';
 	#endLast!: () => void;
 	/** Resolves at the end of inventory.img. */
 	readonly #lastEnded = new Promise<void>((resolve) => {
@@ -52,7 +58,7 @@ export class CriuDump {
 	async complete(): Promise<void> {
 		await Promise.race([this.#lastEnded, this.closed]);
 		await this.image.whenIdle();
-		this.#complete = true;
+		this.#state = 'complete';
 	}
 
 	async #serve(): Promise<void> {
@@ -70,13 +76,13 @@ export class CriuDump {
 
 	#begin(name: string): void {
 		if (name === CORRECTIONS) throw new Error(`${CORRECTIONS} is a name that the capture itself uses`);
-		if (this.#complete)
+		if (this.#state === 'complete')
 			throw new Error(`CRIU sent ${quoteName(name)} after ${LAST_IMAGE}, which ends an image`);
 		if (this.image.names.has(name)) throw this.#taken(name);
 		this.image.begin(name);
 		this.#latest = name;
-		if (this.#stopped || name === CPUINFO) return;
-		this.#stopped = true;
+		if (this.#state === 'dumping' || name === CPUINFO) return;
+		this.#state = 'dumping';
 		this.started = performance.now();
 		this.job.onStart();
 	}
