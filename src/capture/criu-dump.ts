@@ -57,7 +57,8 @@ export class CriuDump {
 	 */
 	async complete(): Promise<void> {
 		await Promise.race([this.#lastEnded, this.closed]);
-		await this.image.whenIdle();
+		// Another file may begin between the end of the last one and this function's turn.
+		while (!this.image.idle) await this.image.whenIdle();
 		this.#state = 'complete';
 	}
 

@@ -18,7 +18,7 @@ export class ImageSender {
 	readonly #names = new Set<string>();
 	/** Files of which the end was not written yet. */
 	#open = 0;
-	/** Wakes {@link whenIdle}, which has one caller. */
+	/** Wakes {@link whenIdle}. */
 	#idle = () => {};
 	/** Tasks that have not settled. */
 	readonly #tasks = new Set<Promise<void>>();
@@ -37,9 +37,13 @@ export class ImageSender {
 		return this.#names;
 	}
 
-	/** Resolves when all files that were begun are at their end. */
+	/** Whether all files that were begun are at their end. */
+	get idle(): boolean {
+		return this.#open === 0;
+	}
+
+	/** Resolves when the last open file is at its end. To be called while there is one, by one caller at a time. */
 	whenIdle(): Promise<void> {
-		if (this.#open === 0) return Promise.resolve();
 		return new Promise((resolve) => {
 			this.#idle = resolve;
 		});
