@@ -2,14 +2,14 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { serveControl } from '../../src/control/server.js';
-import { type Application, type Command, Scene } from '../real/scene.js';
-import { afterwards } from '../support/cleanup.js';
+import type { Application } from '../real/application.js';
+import { type Command, Scene } from '../real/scene.js';
 import { HOOK } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/until.js';
+import { controlServer } from './servers.js';
 
-const test = suite('action script, real CRIU');
+const test = suite('action script, real CRIU', { together: 2 });
 
 function dump(scene: Scene, application: Application, folder: string, ...args: string[]): Command {
 	return scene.criuCommand('dump', folder, `-t ${application.pid}`, `--action-script ${HOOK}`, ...args);
@@ -33,11 +33,7 @@ test('CRIU does what the streamer says', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 8, 1);
 	scene.makeFolders('nobody', 'failed', 'fine');
-	const streamer = (folder: string) => {
-		const server = serveControl(join(scene.folder, folder), 'capture');
-		afterwards(() => server.close());
-		return server;
-	};
+	const streamer = (folder: string) => controlServer(join(scene.folder, folder));
 	const alone = dump(scene, application, 'nobody');
 	await fails(scene, 'nobody', alone, application, /criu-image-streamer: no capture is in .*goes on running/);
 

@@ -1,20 +1,18 @@
 /** Answers about one dump are not for the scripts of another. This process is CRIU to the scripts that it starts. */
 import { spawn } from 'node:child_process';
 import * as assert from 'uvu/assert';
-import { type ControlServer, serveControl } from '../../src/control/server.js';
+import type { ControlServer } from '../../src/control/server.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
-import { until } from '../support/until.js';
 import { run } from './script.js';
+import { asked, controlServer } from './servers.js';
 
 const test = suite('action scripts of others');
 
 function streamer(): { server: ControlServer; dir: string } {
 	const dir = temporaryFolder();
-	const server = serveControl(dir, 'capture');
-	afterwards(() => server.close());
-	return { server, dir };
+	return { server: controlServer(dir), dir };
 }
 
 /** A process that has nothing to do with the scripts. */
@@ -23,8 +21,6 @@ function other(): number {
 	afterwards(() => child.kill('SIGKILL'));
 	return child.pid!;
 }
-
-const asked = (server: ControlServer) => until('a question', () => server.waiting > 0);
 
 /** Whether the promise has resolved by now. */
 async function resolved(promise: Promise<void>): Promise<boolean> {
