@@ -1,26 +1,23 @@
-import { chmodSync, existsSync, writeFileSync } from 'node:fs';
-import { createServer, connect as netConnect, type Socket } from 'node:net';
-import { join } from 'node:path';
+/** Streams over connections: how the sides meet, and how a stream ends, well or not. */
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { poller } from '../../src/libc/poller.js';
 import { parseAddress } from '../../src/net/address.js';
-import { Deframer, frame } from '../../src/net/frame.js';
+import { frame } from '../../src/net/frame.js';
 import { acceptAt, incoming as arrival, listenAt } from '../../src/net/sockets.js';
-import { accepted, hello, type LinkSettings, VERSION } from '../../src/peer/handshake.js';
+import { accepted } from '../../src/peer/handshake.js';
 import { link } from '../../src/proto/messages.js';
 import type { Incoming, Outgoing } from '../../src/stream/shard.js';
-import { afterwards } from '../support/cleanup.js';
+import { tcpAddress, unixAddress } from '../support/addresses.js';
 import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
-import { until } from '../support/until.js';
-import { carry, failureOf, type Given, onceListening, readAll, receiver, sender, writeAll } from './drive.js';
+import { carry, failureOf, linked, onceListening, readAll, receiver, sender, writeAll } from './drive.js';
+import { listenRaw } from './raw.js';
 
-const unixAddress = () => `unix:${join(temporaryFolder(), 'socket')}`;
 const places: [what: string, address: () => Promise<string> | string][] = [
 	['a UNIX socket', unixAddress],
-	['TCP', async () => `tcp://127.0.0.1:${await freePort()}`],
+	['TCP', tcpAddress],
 	['TCP to this host, unnamed', async () => `tcp://:${await freePort()}`],
 	['TCP by name', async () => `tcp://localhost:${await freePort()}`],
 	['TCP over IPv6', async () => `tcp://[::1]:${await freePort()}`],
@@ -68,16 +65,8 @@ async function firstTry<T>(address: string, start: () => Promise<T>): Promise<{ 
 	return { side };
 }
 
-async function linked(given: Given = {}, one: Given = {}, other: Given = {}): Promise<[Outgoing, Incoming]> {
-	const address = unixAddress();
-	return await Promise.all([
-		sender({ connect: [address], ...given, ...one }),
-		receiver({ listen: [address], ...given, ...other }),
-	]);
-}
-
 carrying('several connections to several addresses', async () => {
-	const addresses = [unixAddress(), `tcp://127.0.0.1:${await freePort()}`];
+	const addresses = [unixAddress(), await tcpAddress()];
 	const [outgoing, incoming] = await Promise.all([
 		sender({ connect: addresses, shards: '3' }),
 		receiver({ listen: addresses, shards: '3' }),
@@ -187,7 +176,7 @@ failing('a receiver that is slow but alive is waited for', async () => {
 });
 
 failing('a receiver that is silent when it should answer is named', async () => {
-	const { address } = await strangerListens((socket) => {
+	const { address } = await listenRaw((socket) => {
 		socket.write(frame(accepted(0)));
 		socket.resume();
 	});
@@ -197,7 +186,7 @@ failing('a receiver that is silent when it should answer is named', async () => 
 });
 
 failing('a receipt before the stream has ended is none', async () => {
-	const { address } = await strangerListens((socket) => {
+	const { address } = await listenRaw((socket) => {
 		socket.write(frame(accepted(0)));
 		socket.write(frame(link.Receipt.encode({ whole: {} }).finish()));
 	});
@@ -207,7 +196,7 @@ failing('a receipt before the stream has ended is none', async () => {
 });
 
 failing('a receipt that cannot be decoded is an error', async () => {
-	const { address } = await strangerListens((socket) => {
+	const { address } = await listenRaw((socket) => {
 		socket.write(frame(accepted(0)));
 		socket.write(frame(Buffer.of(255, 255, 255)));
 	});
@@ -217,276 +206,3 @@ failing('a receipt that cannot be decoded is an error', async () => {
 });
 
 failing.run();
-
-/** A server that is none of ours. */
-async function strangerListens(serve: (socket: Socket) => void): Promise<{ address: string }> {
-	const path = join(temporaryFolder(), 'socket');
-	const sockets = new Set<Socket>();
-	const server = createServer({ allowHalfOpen: true }, (socket) => {
-		sockets.add(socket);
-		socket.on('error', () => {});
-		serve(socket);
-	});
-	await new Promise<void>((resolve) => server.listen(path, resolve));
-	afterwards(() => {
-		for (const socket of sockets) socket.destroy();
-		server.close();
-	});
-	return { address: `unix:${path}` };
-}
-
-/** A client that is none of ours: sends `bytes`, and resolves with the answer's reason, or undefined if it was just closed. */
-async function strangerConnects(address: string, bytes: Uint8Array): Promise<string | undefined> {
-	const socket = await open(address);
-	socket.write(bytes);
-	const answer = new Deframer('the listener', 1 << 20);
-	for await (const chunk of socket) answer.push(chunk);
-	const message = answer.next();
-	return message && (link.Welcome.decode(message).refused?.reason ?? undefined);
-}
-
-async function open(address: string): Promise<Socket> {
-	const path = address.slice('unix:'.length);
-	await until('the listener', () => existsSync(path));
-	const socket = netConnect({ path, allowHalfOpen: true });
-	afterwards(() => socket.destroy());
-	socket.on('error', () => {});
-	await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
-	return socket;
-}
-
-/** Resolves when the other side has closed `socket`: what it leaves unread turns the end into a reset. */
-async function closed(socket: Socket): Promise<void> {
-	if (socket.destroyed || socket.readableEnded) return;
-	await new Promise((resolve) => socket.resume().once('close', resolve).once('end', resolve));
-}
-
-const SETTINGS = { shards: 1, sends: true, token: Buffer.from('secret'), stallMillis: 0 } as LinkSettings;
-const STREAM = Buffer.alloc(16, 7);
-
-function greeting(changes: Partial<link.IHello> = {}): Uint8Array {
-	const right = link.Hello.decode(hello(SETTINGS, STREAM, 0));
-	return frame(link.Hello.encode({ ...right, ...changes }).finish());
-}
-
-function tokenFile(text = 'secret\n', mode = 0o600): string {
-	const path = join(temporaryFolder(), 'token');
-	writeFileSync(path, text);
-	chmodSync(path, mode);
-	return path;
-}
-
-const guarding = suite('a listener');
-
-const strangers: [what: string, bytes: () => Uint8Array, reason: RegExp | undefined][] = [
-	['a wrong token', () => greeting({ token: Buffer.from('secreT') }), /the token is wrong/],
-	['a longer token', () => greeting({ token: Buffer.from('secret\n') }), /the token is wrong/],
-	['no token', () => greeting({ token: Buffer.alloc(0) }), /a token is needed here.*--token-file/],
-	['another version', () => greeting({ version: VERSION + 1 }), /speaks version 2, this side 1/],
-	['no stream', () => greeting({ stream: Buffer.alloc(3) }), /names no stream/],
-	['a second receiver', () => greeting({ sends: false }), /both sides read/],
-	[
-		'another number of shards',
-		() => greeting({ shards: 4 }),
-		/4 connections cannot meet 1 connection.*--shards/,
-	],
-	['a shard that is none', () => greeting({ shard: 1 }), /no shard 1 among 1/],
-	[
-		'silence that no timer counts',
-		() => greeting({ stall_millis: 2_147_483_001 }),
-		/2147483001 ms is out of range/,
-	],
-	['a browser', () => Buffer.from('GET / HTTP/1.1\r\n\r\n'), /another protocol/],
-	['noise', () => Buffer.from('0400000080ffffff', 'hex'), /not greeted as one/],
-	['an empty message', () => Buffer.alloc(4), /speaks version 0/],
-	['half a message', () => greeting().subarray(0, 20), undefined],
-];
-for (const [what, bytes, reason] of strangers) {
-	guarding(`refuses ${what}, and takes the right one after it`, async () => {
-		const address = unixAddress();
-		const warnings: string[] = [];
-		const given = { 'token-file': tokenFile() };
-		const limits = { warn: (text: string) => warnings.push(text) };
-		const incoming = receiver({ listen: [address], ...given }, limits);
-		if (reason) assert.match((await strangerConnects(address, bytes())) ?? '', reason);
-		else {
-			const socket = await open(address);
-			socket.end(bytes());
-			await closed(socket);
-		}
-		const outgoing = sender({ connect: [address], ...given });
-		await carry(await outgoing, await incoming);
-		assert.is(warnings.length, 1);
-		assert.match(warnings[0]!, /^refused a connection from unix:.*\(process \d+\)/);
-	});
-}
-
-guarding('does not wait for one that connects and says nothing, or its hello byte by byte', async () => {
-	const address = unixAddress();
-	const incoming = receiver({ listen: [address] }, { handshakeMillis: 500 });
-	const silent = await open(address);
-	const slow = await open(address);
-	const bytes = greeting({ token: Buffer.alloc(0) });
-	let sent = 0;
-	const timer = setInterval(() => slow.write(bytes.subarray(sent, ++sent)), 100);
-	afterwards(() => clearInterval(timer));
-	// Both are closed though this side never ends them.
-	await Promise.all([silent, slow].map(closed));
-	const outgoing = sender({ connect: [address] });
-	await Promise.all([incoming, outgoing]);
-});
-
-guarding('takes the good ones while strangers hold connections open', async () => {
-	const address = unixAddress();
-	const incoming = receiver({ listen: [address], shards: '4' });
-	for (let i = 0; i < 20; i++) await open(address);
-	const outgoing = sender({ connect: [address], shards: '4' });
-	await carry(await outgoing, await incoming);
-});
-
-guarding('does not mix the shards of two runs', async () => {
-	const address = unixAddress();
-	const incoming = receiver({ listen: [address], shards: '2' });
-	const first = await open(address);
-	first.write(greeting({ shards: 2, token: Buffer.alloc(0) }));
-	const other = Buffer.alloc(16, 8);
-	const second = greeting({ shards: 2, shard: 1, stream: other, token: Buffer.alloc(0) });
-	const reason = await strangerConnects(address, second);
-	assert.match(reason ?? '', /another stream is being connected, from unix:/);
-	const twice = greeting({ shards: 2, shard: 0, token: Buffer.alloc(0) });
-	assert.match((await strangerConnects(address, twice)) ?? '', /shard 1 of this stream is connected already/);
-	// The first run dies before it is complete: the next one gets its place.
-	first.destroy();
-	const outgoing = sender({ connect: [address], shards: '2' });
-	await outgoing.catch(() => {});
-	await carry(await outgoing, await incoming);
-});
-
-guarding('closes one that goes on before it was answered', async () => {
-	const address = unixAddress();
-	const incoming = receiver({ listen: [address], shards: '2' });
-	const eager = await open(address);
-	eager.write(greeting({ shards: 2, token: Buffer.alloc(0) }));
-	eager.write('the stream, already');
-	await closed(eager);
-	await carry(await sender({ connect: [address], shards: '2' }), await incoming);
-});
-
-guarding('tells the connecting side what it refuses', async () => {
-	const address = unixAddress();
-	const incoming = receiver({ listen: [address], 'token-file': tokenFile() });
-	const wrong = failureOf(sender({ connect: [address], 'token-file': tokenFile('other') }));
-	assert.match(
-		(await wrong).message,
-		/^unix:.* refuses: the token is wrong: give the same --token-file on both sides$/,
-	);
-	const none = failureOf(sender({ connect: [address] }));
-	assert.match((await none).message, /refuses: a token is needed here/);
-	const more = failureOf(sender({ connect: [address], 'token-file': tokenFile(), shards: '3' }));
-	assert.match((await more).message, /refuses: 3 connections cannot meet 1 connection/);
-	const same = failureOf(receiver({ connect: [address], 'token-file': tokenFile() }));
-	assert.match((await same).message, /refuses: both sides read/);
-	await carry(await sender({ connect: [address], 'token-file': tokenFile() }), await incoming);
-});
-
-guarding('does not take an address that is in use', async () => {
-	const address = unixAddress();
-	const path = address.slice('unix:'.length);
-	void receiver({ listen: [address] }).catch(() => {});
-	await open(address);
-	assert.match((await failureOf(receiver({ listen: [address] }))).message, /is in use by/);
-	await sender({ connect: [address] });
-	writeFileSync(path, 'a file');
-	assert.match((await failureOf(receiver({ listen: [address] }))).message, /exists and is not a socket/);
-	const port = await freePort();
-	const tcp = `tcp://127.0.0.1:${port}`;
-	const first = receiver({ listen: [tcp] });
-	const error = await failureOf(receiver({ listen: [tcp] }));
-	assert.match(error.message, new RegExp(`^cannot listen at ${tcp}: address already in use`));
-	await Promise.all([first, sender({ connect: [tcp] })]);
-});
-
-guarding.run();
-
-const asking = suite('a connecting side');
-
-asking('gives up in time, and says what to do', async () => {
-	const tcp = `tcp://127.0.0.1:${await freePort()}`;
-	for (const address of [tcp, unixAddress()]) {
-		const failure = failureOf(sender({ connect: [address] }, { patienceMillis: 300 }));
-		const error = await failure;
-		assert.match(error.message, /^gave up after/);
-		assert.match(error.message, /start the other side with --listen/);
-		assert.match((error.cause as Error).message, /^cannot connect to .*(ECONNREFUSED|ENOENT)/);
-	}
-});
-
-asking('tries again when the other side hangs up before it answers', async () => {
-	const { address } = await strangerListens((socket) => socket.destroy());
-	const error = await failureOf(sender({ connect: [address] }, { patienceMillis: 300 }));
-	assert.match(error.message, /^gave up/);
-	assert.match((error.cause as Error).message, /closed the connection without an answer|ECONNRESET|EPIPE/);
-});
-
-asking('does not wait for a server that speaks something else', async () => {
-	const { address } = await strangerListens((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'));
-	assert.match((await failureOf(sender({ connect: [address] }))).message, /unix:.* speaks another protocol/);
-});
-
-asking('does not take an answer that it does not know for a yes', async () => {
-	for (const [answer, expected] of [
-		[Buffer.alloc(0), /unix:.* gave no answer that is known/],
-		[Buffer.of(255, 255, 255), /unix:.* speaks another protocol/],
-	] as const) {
-		const { address } = await strangerListens((socket) => socket.write(frame(answer)));
-		assert.match((await failureOf(sender({ connect: [address] }))).message, expected);
-	}
-});
-
-asking('does not wait for ever for a server that says nothing', async () => {
-	const { address } = await strangerListens(() => {});
-	const error = await failureOf(sender({ connect: [address] }, { patienceMillis: 300 }));
-	assert.match(error.message, /unix:.* is silent/);
-});
-
-asking('a name that no host has is an error at once', async () => {
-	const error = await failureOf(
-		sender({ connect: ['tcp://no-such-host.invalid:7000'] }, { patienceMillis: 300 }),
-	);
-	const text = `${error.message} ${(error.cause as Error | undefined)?.message}`;
-	assert.match(text, /there is no host no-such-host.invalid/);
-});
-
-asking.run();
-
-const secrets = suite('--token-file');
-
-const files: [what: string, text: string, mode: number, expected: RegExp][] = [
-	['that others can read', 'secret', 0o644, /is open to others than its owner: chmod 600 \//],
-	['that the group can read', 'secret', 0o640, /is open to others/],
-	['that is empty', '', 0o600, /is empty/],
-	['that holds a line end only', '\n', 0o600, /is empty/],
-	['that is too long', 'x'.repeat(5000), 0o600, /is longer than 4096 bytes/],
-];
-for (const [what, text, mode, expected] of files) {
-	secrets(`one ${what} is refused`, async () => {
-		const given = { connect: [unixAddress()], 'token-file': tokenFile(text, mode) };
-		assert.match((await failureOf(sender(given))).message, expected);
-	});
-}
-
-secrets('one that is not there is refused', async () => {
-	const path = join(temporaryFolder(), 'none');
-	const error = await failureOf(sender({ connect: [unixAddress()], 'token-file': path }));
-	assert.match((error.cause as Error).message, /ENOENT.*none/);
-});
-
-secrets('line ends at its end do not count', async () => {
-	await linked({}, { 'token-file': tokenFile('a b\r\n') }, { 'token-file': tokenFile('a b') });
-});
-
-secrets('a listener without one takes whoever has one', async () => {
-	await linked({}, { 'token-file': tokenFile() });
-});
-
-secrets.run();

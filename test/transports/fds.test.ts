@@ -11,7 +11,7 @@ import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
 
-const test = suite('shards that are descriptors');
+const test = suite('shards that are descriptors', { together: 3 });
 
 const CHILD = fileURLToPath(new URL('fds-child.ts', import.meta.url));
 
