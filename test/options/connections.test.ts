@@ -10,7 +10,7 @@ import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { refusalOf } from './start.js';
 
-const test = suite('connections, at the start');
+const test = suite('connections, at the start', { together: 3 });
 
 const addresses: [args: string[], said: RegExp][] = [
 	[['--connect', 'typo'], /^--connect typo: no address that is known; it is tcp:\/\/host:port/],

@@ -10,7 +10,7 @@ import { suite } from '../support/suite.js';
 import { temporaryFolder } from '../support/temporary.js';
 import { powerless, refusalOf } from './start.js';
 
-const test = suite('directories, at the start');
+const test = suite('directories, at the start', { together: 3 });
 
 /** A directory with one in it that only root may write to. */
 function withReadOnly(): { cwd: string; closed: string } {
