@@ -6,10 +6,12 @@ import { content } from '../support/content.js';
 import { namesIn, StandInDump, StandInRestore, type Where } from '../support/stand-in.js';
 import { startPipeline } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryFolder } from '../support/temporary.js';
+import { memoryFolder } from '../support/temporary.js';
 
 const FILES = 40_000;
 const WRITERS = 8;
+/** More than all of them take, each with its last page and its inode. */
+const BYTES = 1 << 30;
 const test = suite('many files');
 
 /** Mostly small; every tenth is empty, every hundredth past 64 KiB. */
@@ -50,7 +52,7 @@ test('replayed, through four shards', async () => {
 });
 
 test('to disk', async () => {
-	const folder = join(temporaryFolder(), 'images');
+	const folder = join(memoryFolder(BYTES), 'images');
 	const { capture, extract } = startPipeline({ extract: { imagesDir: folder } });
 	await dumpAll(capture);
 	await capture.process.ends();
