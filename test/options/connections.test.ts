@@ -1,6 +1,7 @@
 // Addresses and the files with secrets are checked before the other side is waited for.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { pipe } from '../support/pipe.js';
@@ -32,9 +33,20 @@ for (const [args, said] of addresses) {
 	});
 }
 
-/** A directory with keys, certificates, and what is neither. */
+let made: string | undefined;
+test.after(() => {
+	if (made) rmSync(made, { recursive: true });
+});
+
+/** A directory with keys, certificates, and what is neither, for a test alone. */
 function secrets(): string {
 	const cwd = temporaryFolder();
+	cpSync((made ??= makeSecrets()), cwd, { recursive: true });
+	return cwd;
+}
+
+function makeSecrets(): string {
+	const cwd = mkdtempSync(join(tmpdir(), 'criu-streamer-secrets-'));
 	for (const name of ['one', 'two']) {
 		execFileSync(
 			'openssl',

@@ -23,7 +23,7 @@ const places: [what: string, address: () => Promise<string> | string][] = [
 	['TCP over IPv6', async () => `tcp://[::1]:${await freePort()}`],
 ];
 
-const carrying = suite('streams over connections');
+const carrying = suite('streams over connections', { together: 4 });
 
 for (const [what, where] of places) {
 	for (const listens of ['the receiver', 'the sender']) {
@@ -105,7 +105,7 @@ carrying('the path of a UNIX socket is gone once the sides have met', async () =
 
 carrying.run();
 
-const failing = suite('a stream that fails');
+const failing = suite('a stream that fails', { together: 4 });
 
 failing('the receiver’s reason reaches a sender in the middle of its writing', async () => {
 	const [outgoing, incoming] = await linked();

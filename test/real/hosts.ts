@@ -25,8 +25,9 @@ import { criuOrSkip } from './programs.js';
 
 export const SOURCE = '192.0.2.1';
 export const TARGET = '192.0.2.2';
-/** The stream's and the application's; other tests may run on this machine. */
-const STREAM_PORT = 10_000 + (process.pid % 50_000);
+/** The first of the streams', one for each test: other tests may run on this machine. */
+const STREAM_PORTS = 10_000 + (process.pid % 50_000);
+/** The application's. */
 export const PORT = 7001;
 /** More than all buffers of a connection hold, so that a cut comes in the middle. */
 const MEGABYTES = 96;
@@ -66,6 +67,7 @@ export class Hosts {
 	/** The application. */
 	pid = 0;
 	readonly #log = openSync(join(this.folder, 'messages'), 'a');
+	readonly #streamPort = STREAM_PORTS + scenes;
 	/** Whose end is the end of every process on the target. */
 	#init = 0;
 
@@ -152,7 +154,7 @@ export class Hosts {
 
 	/** The script of the example, with the target as it would be called there. */
 	migrate(): void {
-		const address = `tcp://${TARGET}:${STREAM_PORT}`;
+		const address = `tcp://${TARGET}:${this.#streamPort}`;
 		const script = this.start(
 			this.onSource,
 			path('../../examples/migrate.sh'),
@@ -206,7 +208,7 @@ export class Hosts {
 	receiver(): number {
 		const found = readdirSync('/proc').find((pid) => {
 			const words = /^\d+$/.test(pid) ? read(`/proc/${pid}/cmdline`).split('\0') : [];
-			return words.includes('--listen') && words.includes(`tcp://${TARGET}:${STREAM_PORT}`);
+			return words.includes('--listen') && words.includes(`tcp://${TARGET}:${this.#streamPort}`);
 		});
 		assert.ok(found, 'there is no receiver');
 		return Number(found);
