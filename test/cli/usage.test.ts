@@ -1,6 +1,6 @@
 // The command line, as users of yargs programs expect it; exit codes 0, 1 and 2.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { imageEnd, streamOf, whole } from '../support/markers.js';
@@ -11,22 +11,18 @@ import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { need } from '../support/tools.js';
 
-const test = suite('usage');
+const test = suite('usage', { together: 3 });
 /** Limits of a child that this process waits for synchronously, so that the suite's own limit has no effect. */
 const LIMIT = { timeout: 60_000, killSignal: 'SIGKILL' } as const;
 const stream = streamOf(...whole('a.img', 'content'), imageEnd());
 
 /** Runs the command to its end in an empty directory; stdout is a pipe, stdin /dev/null. */
-function run(...args: string[]) {
-	const [command, ...first] = ours;
+async function run(...args: string[]) {
 	const cwd = temporaryDirectory();
-	const { status, stdout, stderr } = spawnSync(command, [...first, ...args], {
-		...LIMIT,
-		cwd,
-		encoding: 'utf8',
-		stdio: ['ignore', 'pipe', 'pipe'],
-	});
-	return { status, stdout, stderr, made: namesIn(cwd) };
+	const out = pipe();
+	const process = new Streamer(args, { stdout: out.writeEnd, cwd });
+	const stdout = String(await out.readEnd.all());
+	return { end: await process.end, stdout, stderr: process.stderr, made: namesIn(cwd) };
 }
 
 const wrong: [args: string[], message: RegExp][] = [
@@ -61,9 +57,9 @@ const wrong: [args: string[], message: RegExp][] = [
 	[['serve', '--tcp-listen-remap', '80:81,80:82'], /port 80 is given twice/],
 ];
 for (const [args, message] of wrong) {
-	test(`exit 2: ${args.join(' ').slice(0, 60) || 'no arguments'}`, () => {
-		const { status, stdout, stderr, made } = run(...args);
-		assert.is(status, 2, stderr);
+	test(`exit 2: ${args.join(' ').slice(0, 60) || 'no arguments'}`, async () => {
+		const { end, stdout, stderr, made } = await run(...args);
+		assert.is(end, 'exit code 2', stderr);
 		assert.is(stdout, '');
 		assert.match(stderr, /^criu-image-streamer: [^\n]+\nTry 'criu-image-streamer --help'\.\n$/);
 		assert.match(stderr, message);
@@ -71,20 +67,20 @@ for (const [args, message] of wrong) {
 	});
 }
 
-test('--version is that of the package', () => {
+test('--version is that of the package', async () => {
 	const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 	for (const args of [['--version'], ['capture', '--version']])
-		assert.equal(run(...args), { status: 0, stdout: `${version}\n`, stderr: '', made: [] });
+		assert.equal(await run(...args), { end: 'exit code 0', stdout: `${version}\n`, stderr: '', made: [] });
 });
 
-test('--help names the commands, and capture --help its options', () => {
-	const { status, stdout, stderr } = run('--help');
-	assert.is(status, 0);
+test('--help names the commands, and capture --help its options', async () => {
+	const { end, stdout, stderr } = await run('--help');
+	assert.is(end, 'exit code 0');
 	assert.is(stderr, '');
 	for (const command of ['capture', 'extract', 'serve'])
 		assert.match(stdout, `criu-image-streamer ${command}`);
-	const capture = run('capture', '--help');
-	assert.is(capture.status, 0);
+	const capture = await run('capture', '--help');
+	assert.is(capture.end, 'exit code 0');
 	for (const option of [
 		'--work-dir',
 		'--images-dir',
@@ -95,7 +91,7 @@ test('--help names the commands, and capture --help its options', () => {
 	])
 		assert.match(capture.stdout, option);
 	assert.not.match(capture.stdout, '--tcp-listen-remap');
-	assert.match(run('serve', '--help').stdout, '--tcp-listen-remap');
+	assert.match((await run('serve', '--help')).stdout, '--tcp-listen-remap');
 });
 
 const places: [where: string, args: (work: string) => string[]][] = [
@@ -130,14 +126,14 @@ test('without options, the sockets are in the current directory', async () => {
 
 test('exit 1: a file in place of the images dir', async () => {
 	const file = join(temporaryDirectory(), 'file');
-	execFileSync('touch', [file]);
+	writeFileSync(file, '');
 	const process = new Streamer(['extract', '-D', file], { stdin: pipeOf(stream) });
 	assert.match(await process.ends(1), new RegExp(`^criu-image-streamer: [^\\n]*${file}[^\\n]*\\n$`));
 });
 
 test('exit 1: a file in place of the work dir', async () => {
 	const file = join(temporaryDirectory(), 'file');
-	execFileSync('touch', [file]);
+	writeFileSync(file, '');
 	const out = pipe();
 	const process = new Streamer(['capture', '-W', file], { stdout: out.writeEnd });
 	assert.match(await process.ends(1), new RegExp(`^criu-image-streamer: [^\\n]*${file}[^\\n]*\\n$`));

@@ -2,12 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { serveControl } from '../../src/control/server.js';
-import { afterwards } from '../support/cleanup.js';
 import { HOOK } from '../support/streamer.js';
 import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { run, Script } from './script.js';
+import { controlServer } from './servers.js';
 
 const test = suite('a control socket without access for the script');
 const SOCKET = 'streamer-capture-control.sock';
@@ -30,9 +29,7 @@ test('a socket of another user: the script fails at once, and names the owner', 
 	const script = scriptOfAnother();
 	const dir = temporaryDirectory();
 	chmodSync(dir, 0o755);
-	const server = serveControl(dir, 'capture');
-	afterwards(() => server.close());
-	server.criuSocketReady();
+	controlServer(dir).criuSocketReady();
 	const reason = [
 		new RegExp(`${join(dir, SOCKET)}: permission denied \\(EACCES\\)`),
 		/belongs to root \(uid 0\)/,

@@ -2,14 +2,14 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { serveControl } from '../../src/control/server.js';
-import { type Application, type Command, Scene } from '../real/scene.js';
-import { afterwards } from '../support/cleanup.js';
+import type { Application } from '../real/application.js';
+import { type Command, Scene } from '../real/scene.js';
 import { HOOK } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/until.js';
+import { controlServer } from './servers.js';
 
-const test = suite('action script, real CRIU');
+const test = suite('action script, real CRIU', { together: 2 });
 
 function dump(scene: Scene, application: Application, directory: string, ...args: string[]): Command {
 	return scene.criuCommand('dump', directory, `-t ${application.pid}`, `--action-script ${HOOK}`, ...args);
@@ -33,11 +33,7 @@ test('CRIU acts on the answer of the streamer', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 8, 1);
 	scene.makeDirectories('absent', 'failed', 'fine');
-	const streamer = (directory: string) => {
-		const server = serveControl(join(scene.directory, directory), 'capture');
-		afterwards(() => server.close());
-		return server;
-	};
+	const streamer = (directory: string) => controlServer(join(scene.directory, directory));
 	const alone = dump(scene, application, 'absent');
 	await fails(scene, 'absent', alone, application, /criu-image-streamer: no capture is in .*goes on running/);
 

@@ -1,22 +1,18 @@
-/**
- * Answers about one dump are not given to the scripts of another. This process acts as CRIU for the scripts that it starts.
- */
+/** Answers about one dump are not for the scripts of another. This process is CRIU to the scripts that it starts. */
 import { spawn } from 'node:child_process';
 import * as assert from 'uvu/assert';
-import { type ControlServer, serveControl } from '../../src/control/server.js';
+import type { ControlServer } from '../../src/control/server.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
-import { until } from '../support/until.js';
 import { run } from './script.js';
+import { asked, controlServer } from './servers.js';
 
 const test = suite('action scripts of others');
 
 function streamer(): { server: ControlServer; dir: string } {
 	const dir = temporaryDirectory();
-	const server = serveControl(dir, 'capture');
-	afterwards(() => server.close());
-	return { server, dir };
+	return { server: controlServer(dir), dir };
 }
 
 /** A process that is unrelated to the scripts. */
@@ -25,8 +21,6 @@ function other(): number {
 	afterwards(() => child.kill('SIGKILL'));
 	return child.pid!;
 }
-
-const asked = (server: ControlServer) => until('a question', () => server.waiting > 0);
 
 /** Whether the promise has resolved by now. */
 async function resolved(promise: Promise<void>): Promise<boolean> {
@@ -38,9 +32,7 @@ test('pre-stream: refused at once, naming the CRIU that is served', async () => 
 	const pid = other();
 	server.connected(pid);
 	server.criuSocketReady();
-	const reason = new RegExp(
-		`serves the dump of process ${pid} \\(sleep 1000\\): .*another work directory \\(--work-dir\\)`,
-	);
+	const reason = new RegExp(`serves the dump of process ${pid} \\(sleep 1000\\): .*another --work-dir`);
 	await run('pre-stream', dir).fails(reason);
 	assert.is(server.hasScriptOf(pid), false);
 });

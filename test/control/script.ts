@@ -1,11 +1,12 @@
 /** The action script, run as CRIU runs it. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { afterwards } from '../support/cleanup.js';
 import { HOOK } from '../support/streamer.js';
+import { temporaryDirectory } from '../support/temporary.js';
 
 /** The path by which CRIU names its images directory to scripts. */
 export function imageDir(dir: string): string {
@@ -60,3 +61,26 @@ export class Script {
 /** Runs the script for `action` of a CRIU whose images directory is `dir`. */
 export const run = (action: string, dir: string, env?: Record<string, string>) =>
 	new Script(action, imageDir(dir), env);
+
+/** A process that holds `dir` open as CRIU does, and whose command line is CRIU's. */
+export async function pretendCriu(
+	command: string,
+	dir: string,
+): Promise<{ child: ChildProcess; imageDir: string }> {
+	const folder = temporaryDirectory();
+	const loader = join(folder, 'ld-waits.so');
+	symlinkSync('/bin/sh', loader);
+	writeFileSync(join(folder, 'criu'), 'echo ready\nread line\n');
+	const fd = openSync(dir, 'r');
+	const child = spawn(loader, [join(folder, 'criu'), command, '--stream'], {
+		stdio: ['pipe', 'pipe', 'ignore', fd],
+	});
+	closeSync(fd);
+	const exit = once(child, 'exit');
+	afterwards(async () => {
+		child.kill('SIGKILL');
+		await exit;
+	});
+	await once(child.stdout!, 'data');
+	return { child, imageDir: `/proc/${child.pid}/fd/3` };
+}

@@ -6,10 +6,12 @@ import { content } from '../support/content.js';
 import { namesIn, StandInDump, StandInRestore, type Where } from '../support/stand-in.js';
 import { startPipeline } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
-import { temporaryDirectory } from '../support/temporary.js';
+import { memoryDirectory } from '../support/temporary.js';
 
 const FILES = 40_000;
 const WRITERS = 8;
+/** More than all of them take, each with its last page and its inode. */
+const BYTES = 1 << 30;
 const test = suite('many files');
 
 /** Mostly small; every tenth is empty, every hundredth over 64 KiB. */
@@ -50,7 +52,7 @@ test('replayed, through four shards', async () => {
 });
 
 test('to disk', async () => {
-	const directory = join(temporaryDirectory(), 'images');
+	const directory = join(memoryDirectory(BYTES), 'images');
 	const { capture, extract } = startPipeline({ extract: { imagesDir: directory } });
 	await dumpAll(capture);
 	await capture.process.ends();

@@ -132,7 +132,7 @@ const refused: [what: string, shards: Part[][], message: RegExp][] = [
 	['a name that is too long for a file system', [name('x'.repeat(256))], /longer than 255 bytes/],
 ];
 
-const test = suite('refusals');
+const test = suite('refusals', { together: 3 });
 
 function start(shards: Part[][], imagesDir?: string) {
 	const ends = shards.map((parts) => pipeOf(streamOf(...parts)));

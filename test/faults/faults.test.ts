@@ -200,7 +200,7 @@ for (const [kind, all, must] of [
 	['harmless', [...harmless, ...harmlessToCapture], true],
 	['harmful', [...harmful, ...each], false],
 ] as const) {
-	const test = suite(`faults, ${kind}`);
+	const test = suite(`faults, ${kind}`, { together: 3 });
 	for (const faults of all) {
 		const calls = faults.replace(/,.*/, ' and more');
 		for (const mode of ['always', 'never']) {

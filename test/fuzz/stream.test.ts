@@ -142,69 +142,71 @@ for (const [where, image, count] of [
 	});
 }
 
-/** A process is slow to start; these runs are for errors that only the whole command can have. */
-const THROUGH_COMMAND = full ? 20 : 75;
+/** A process takes long to start, so three inputs go through one each at a time. */
+const together = fc.array(placedSteps, { minLength: 3, maxLength: 3 });
+/** Of such; they are for what only the whole command can do wrong. */
+const THROUGH_COMMAND = full ? 7 : 25;
 
-test(
-	'through the command, into a directory',
-	async () => {
-		await fc.assert(
-			fc.asyncProperty(placedSteps, async (some) => {
-				const around = temporaryDirectory();
-				const imagesDir = join(around, 'images');
-				mkdirSync(join(around, 'work'));
-				const { process, shards } = startExtract({
-					shards: some.shards,
-					work: join(around, 'work'),
-					cwd: join(around, 'work'),
-					imagesDir,
-				});
-				const streams = shardsOf(some);
-				await Promise.all(shards.map((shard, i) => shard.end(streams[i]!).catch(() => shard.close())));
-				await endsWithMessage(process, meaningOf(some.placed) !== undefined);
-				assert.equal(namesIn(around), ['images', 'work']);
-				assert.equal(namesIn(join(around, 'work')), []);
-				const names = namesIn(imagesDir);
-				if (meaningOf(some.placed)) {
-					checkImage(new Map(names.map((name) => [name, readFileSync(join(imagesDir, name))])), some.placed);
-				} else assert.equal(names, []);
-			}),
-			runs(THROUGH_COMMAND),
-		);
-	},
-	LONG,
-);
+type Placement = { placed: Placed[]; shards: number };
 
-test(
-	'through the command, to CRIU',
-	async () => {
-		await fc.assert(
-			fc.asyncProperty(placedSteps, async (some) => {
-				const work = temporaryDirectory();
-				const { process, shards } = startExtract({ shards: some.shards, work });
-				const streams = shardsOf(some);
-				await Promise.all(shards.map((shard, i) => shard.end(streams[i]!).catch(() => shard.close())));
-				const meant = meaningOf(some.placed);
-				if (meant) {
-					const restore = await StandInRestore.connect(work);
-					for (const [name, bytes] of meant)
-						assert.ok(
-							(await restore.read(name))?.equals(bytes),
-							`${JSON.stringify(name)} of ${bytes.length}`,
-						);
-					// A CRIU that requests nothing has failed.
-					assert.is(await restore.read('absent'), undefined);
-					restore.close();
-				}
-				await endsWithMessage(process, meant !== undefined);
-				assert.not.ok(existsSync(join(work, 'streamer-serve.sock')));
-				assert.equal(namesIn(work), []);
-			}),
-			runs(THROUGH_COMMAND),
-		);
-	},
-	LONG,
-);
+/** An extract whose shards carry `some`. */
+async function started(some: Placement, options: Parameters<typeof startExtract>[0]) {
+	const { process, shards } = startExtract({ ...options, shards: some.shards });
+	const streams = shardsOf(some);
+	await Promise.all(shards.map((shard, i) => shard.end(streams[i]!).catch(() => shard.close())));
+	return process;
+}
+
+async function intoFolder(some: Placement): Promise<void> {
+	const around = temporaryDirectory();
+	const [work, imagesDir] = [join(around, 'work'), join(around, 'images')];
+	mkdirSync(work);
+	const process = await started(some, { work, cwd: work, imagesDir });
+	const meant = meaningOf(some.placed);
+	await endsWithMessage(process, meant !== undefined);
+	assert.equal(namesIn(around), ['images', 'work']);
+	assert.equal(namesIn(work), []);
+	const names = namesIn(imagesDir);
+	if (meant) {
+		checkImage(new Map(names.map((name) => [name, readFileSync(join(imagesDir, name))])), some.placed);
+	} else assert.equal(names, []);
+}
+
+async function toCriu(some: Placement): Promise<void> {
+	const work = temporaryDirectory();
+	const process = await started(some, { work });
+	const meant = meaningOf(some.placed);
+	if (meant) {
+		const restore = await StandInRestore.connect(work);
+		for (const [name, bytes] of meant)
+			assert.ok((await restore.read(name))?.equals(bytes), `${JSON.stringify(name)} of ${bytes.length}`);
+		// A CRIU that requests nothing has failed.
+		assert.is(await restore.read('absent'), undefined);
+		restore.close();
+	}
+	await endsWithMessage(process, meant !== undefined);
+	assert.not.ok(existsSync(join(work, 'streamer-serve.sock')));
+	assert.equal(namesIn(work), []);
+}
+
+for (const [where, check] of [
+	['into a directory', intoFolder],
+	['to CRIU', toCriu],
+] as const) {
+	test(
+		`through the command, ${where}`,
+		() =>
+			fc.assert(
+				fc.asyncProperty(together, async (all) => {
+					// An error must not end the test while another is under way.
+					const ends = await Promise.allSettled(all.map(check));
+					for (const end of ends) if (end.status === 'rejected') throw end.reason;
+				}),
+				runs(THROUGH_COMMAND),
+			),
+		LONG,
+	);
+}
 
 /** Expects exit code 0, or 1 with one line on stderr. */
 async function endsWithMessage(

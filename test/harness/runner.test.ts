@@ -9,7 +9,7 @@ import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 
 const support = fileURLToPath(new URL('../support/suite.ts', import.meta.url));
-const test = suite('runner');
+const test = suite('runner', { together: 3 });
 
 /** Runs a test file with the content `code`; `seconds` is its limit. */
 async function run(code: string, { ci = '', seconds = 60 } = {}) {
@@ -19,12 +19,11 @@ async function run(code: string, { ci = '', seconds = 60 } = {}) {
 	writeFileSync(file, head + code);
 	const before = process.env.CI;
 	process.env.CI = ci;
-	try {
-		return await runFile(file, seconds);
-	} finally {
-		if (before === undefined) delete process.env.CI;
-		else process.env.CI = before;
-	}
+	// Its process is started with this environment before anything is waited for.
+	const result = runFile(file, seconds);
+	if (before === undefined) delete process.env.CI;
+	else process.env.CI = before;
+	return await result;
 }
 
 test('counts passed tests', async () => {

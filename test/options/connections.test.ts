@@ -1,6 +1,7 @@
 // Addresses and the files with secrets are checked before the wait for the other side.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { pipe } from '../support/pipe.js';
@@ -10,7 +11,7 @@ import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { refusalOf } from './start.js';
 
-const test = suite('connections, at the start');
+const test = suite('connections, at the start', { together: 3 });
 
 const addresses: [args: string[], message: RegExp][] = [
 	[['--connect', 'typo'], /^--connect typo: no address that is known; it is tcp:\/\/host:port/],
@@ -32,9 +33,20 @@ for (const [args, message] of addresses) {
 	});
 }
 
-/** A directory with keys, certificates, and other files. */
+let made: string | undefined;
+test.after(() => {
+	if (made) rmSync(made, { recursive: true });
+});
+
+/** A directory with keys, certificates, and what is neither, for a test alone. */
 function secrets(): string {
 	const cwd = temporaryDirectory();
+	cpSync((made ??= makeSecrets()), cwd, { recursive: true });
+	return cwd;
+}
+
+function makeSecrets(): string {
+	const cwd = mkdtempSync(join(tmpdir(), 'criu-streamer-secrets-'));
 	for (const name of ['one', 'two']) {
 		execFileSync(
 			'openssl',

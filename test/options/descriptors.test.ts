@@ -13,7 +13,7 @@ import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { refusalOf } from './start.js';
 
-const test = suite('descriptors, at the start');
+const test = suite('descriptors, at the start', { together: 3 });
 
 const path = () => join(temporaryDirectory(), 'file');
 const opened = (flags: string | number) => {

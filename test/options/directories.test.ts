@@ -11,7 +11,7 @@ import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { refusalOf, withoutCapabilities } from './start.js';
 
-const test = suite('directories, at the start');
+const test = suite('directories, at the start', { together: 3 });
 
 /** A directory with another one in it that only root may write to. */
 function withReadOnly(): { cwd: string; closed: string } {

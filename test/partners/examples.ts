@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { bundled } from '../support/bundled.js';
 import { afterwards } from '../support/cleanup.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
@@ -32,6 +33,14 @@ export function examplesOf(document: string, mark = '## '): Map<string, string> 
 	);
 }
 
+let standInPath: string | undefined;
+
+/** The path of a program that acts as CRIU. */
+function standIn(): string {
+	standInPath ??= bundled(path('criu.ts'));
+	return standInPath;
+}
+
 /** The result of a script. */
 export interface Ended {
 	code: number | null;
@@ -52,8 +61,7 @@ export class Stage {
 		for (const name of ['bin', 'run', 'srv', 'dumped']) mkdirSync(join(this.directory, name));
 		this.provide('criu-image-streamer', process.execPath, path('../../dist/bin.js'));
 		this.provide('criu-streamer-hook', path('../../scripts/criu-streamer-hook'));
-		if (!criu)
-			this.provide('criu', process.execPath, '--import', import.meta.resolve('tsx'), path('criu.ts'));
+		if (!criu) this.provide('criu', process.execPath, standIn());
 		else if (criu.includes('/')) this.provide('criu', criu);
 		for (const [name, size] of Object.entries({ 'core-1': 900, 'pages-1': PAGES_BYTES, 'pages-2': 70_000 }))
 			writeFileSync(join(this.directory, 'dumped', `${name}.img`), randomBytes(size));

@@ -9,7 +9,7 @@ import { need } from '../support/tools.js';
 import { examplesOf, Stage } from './examples.js';
 import { startS3, startSshd } from './servers.js';
 
-const test = suite('partners');
+const test = suite('partners', { together: 2 });
 const examples = examplesOf('docs/partners.md');
 const tested = new Set(['']);
 

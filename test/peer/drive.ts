@@ -12,6 +12,7 @@ import type { LinkRequest } from '../../src/peer/handshake.js';
 import { type LinkOverrides, receiveOver, sendOver } from '../../src/peer/link.js';
 import type { Incoming, Outgoing, Shard } from '../../src/stream/shard.js';
 import type { Way } from '../../src/transports/open.js';
+import { unixAddress } from '../support/addresses.js';
 import { afterwards } from '../support/cleanup.js';
 
 /** The options of a command line. */
@@ -128,4 +129,17 @@ export async function failureOf(promise: Promise<unknown>): Promise<Error> {
 		return error as Error;
 	}
 	throw new Error('it did not fail');
+}
+
+/** Both sides of a stream over a UNIX socket. */
+export async function linked(
+	given: Given = {},
+	one: Given = {},
+	other: Given = {},
+): Promise<[Outgoing, Incoming]> {
+	const address = unixAddress();
+	return await Promise.all([
+		sender({ connect: [address], ...given, ...one }),
+		receiver({ listen: [address], ...given, ...other }),
+	]);
 }

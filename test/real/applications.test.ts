@@ -3,7 +3,8 @@ import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
 import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
-import { criuOrSkip, Scene } from './scene.js';
+import { criuOrSkip } from './programs.js';
+import { Scene } from './scene.js';
 
 const test = suite('real CRIU, the application');
 
@@ -12,10 +13,7 @@ test('many threads', async () => {
 	const application = await scene.start('threads', 64, 8);
 	await application.verify();
 	const stream = scene.shell('criu-image-streamer capture -W src | criu-image-streamer extract -W dst');
-	await scene.dump(application, stream);
-	await scene.restore(stream);
-	await stream.ends();
-	await application.verify();
+	await scene.pass(application, stream);
 	assert.is(application.lines().at(-1), '2: 8 threads, 64 MB, right');
 });
 
@@ -25,10 +23,7 @@ for (const release of ['sid', 'experimental'] as const) {
 		const application = await scene.start('tree', 'listening');
 		await application.verify();
 		const stream = scene.shell('criu-image-streamer capture -W src | criu-image-streamer extract -W dst');
-		await scene.dump(application, stream);
-		await scene.restore(stream);
-		await stream.ends();
-		await application.verify();
+		await scene.pass(application, stream);
 		await application.verify();
 	});
 }

@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
-import { criuOrSkip } from './scene.js';
+import { criuOrSkip } from './programs.js';
 
 const test = suite('the demo');
 

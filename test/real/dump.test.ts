@@ -6,7 +6,8 @@ import { freePort } from '../support/free-port.js';
 import { HOOK } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/until.js';
-import { criuOrSkip, Scene } from './scene.js';
+import { criuOrSkip } from './programs.js';
+import { Scene } from './scene.js';
 
 const test = suite('real CRIU, ways to dump');
 

@@ -2,141 +2,27 @@
  * A real CRIU, an application, and shell commands with the streamer between them, as a user would type them. Every wait has
  * a limit that a slow machine never reaches: a hung CRIU fails only its own test.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import {
 	closeSync,
 	existsSync,
 	mkdirSync,
-	mkdtempSync,
 	openSync,
 	readdirSync,
 	readFileSync,
-	rmSync,
-	statSync,
-	symlinkSync,
-	truncateSync,
 	writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { type Found, findCriu } from '../../examples/find-criu.js';
 import { afterwards } from '../support/cleanup.js';
-import { skip } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
-import { needIn, tool } from '../support/tools.js';
+import { needIn } from '../support/tools.js';
 import { until } from '../support/until.js';
+import { Application, kill } from './application.js';
+import { criuOrSkip, type Program, program, tools } from './programs.js';
 
 /** Characters of a log that are shown after a failure. */
 const LOG_CHARACTERS = 3000;
-
-/** A directory for the duration of the test file: the compiled applications, and the streamer under its name for users. */
-const tools = mkdtempSync(join(tmpdir(), 'criu-streamer-tools-'));
-process.on('exit', () => rmSync(tools, { recursive: true, force: true }));
-symlinkSync(fileURLToPath(new URL('../../dist/bin.js', import.meta.url)), join(tools, 'criu-image-streamer'));
-
-const found = new Map<string, Found>();
-
-/** The path of a CRIU; skips the test where there is none that can run. */
-export function criuOrSkip(suite: 'sid' | 'experimental' = 'sid'): string {
-	let criu = found.get(suite);
-	if (!criu) found.set(suite, (criu = findCriu(suite)));
-	return 'path' in criu ? criu.path : skip(criu.why);
-}
-
-type Program =
-	| 'threads'
-	| 'tree'
-	| 'listener'
-	| 'generations'
-	| 'hugetlb'
-	| 'dying'
-	| 'dying-musl'
-	| 'snapshot';
-
-/** The path of a program from programs/, compiled at its first use; skips the test where there is no compiler. */
-export function program(name: Program): string {
-	const path = join(tools, name);
-	if (existsSync(path)) return path;
-	const [source, libc] = name.split('-');
-	const compiler = tool(libc === 'musl' ? 'musl-gcc' : 'cc');
-	const file = fileURLToPath(new URL(`programs/${source}.c`, import.meta.url));
-	const cc = spawnSync(compiler, ['-O1', '-pthread', '-o', path, file], { encoding: 'utf8' });
-	assert.is(cc.status, 0, cc.stderr);
-	return path;
-}
-
-function kill(pid: number, signal: NodeJS.Signals): void {
-	try {
-		process.kill(pid, signal);
-	} catch {
-		// It has ended already.
-	}
-}
-
-/** The session of a process; undefined when it has ended. */
-function sessionOf(pid: string): number | undefined {
-	try {
-		// After the name in parentheses, which may have any characters: state, parent, group, session.
-		const [, , , session] = readFileSync(`/proc/${pid}/stat`, 'utf8')
-			.replace(/^.*\) /s, '')
-			.split(' ');
-		return Number(session);
-	} catch {
-		return undefined;
-	}
-}
-
-/** The application, before its dump and after its restore: CRIU restores it with the same pid and the same open files. */
-export class Application {
-	/** Bytes of its output at its dump. */
-	private bytes = 0;
-
-	constructor(
-		readonly pid: number,
-		readonly output: string,
-	) {}
-
-	/** To be called just before its dump: records the size of its output. */
-	remember(): void {
-		this.bytes = statSync(this.output).size;
-	}
-
-	lines(): string[] {
-		return readFileSync(this.output, 'utf8').split('\n').slice(0, -1);
-	}
-
-	/** Whether any process of its session exists, even a zombie: CRIU cannot restore a pid that is in use. */
-	exists(): boolean {
-		return readdirSync('/proc').some((entry) => /^\d+$/.test(entry) && sessionOf(entry) === this.pid);
-	}
-
-	/** Ends it, with all of its group: its children are in its group, also after a restore. */
-	end(): void {
-		kill(-this.pid, 'SIGKILL');
-	}
-
-	/** Waits until it has ended, after a dump or after {@link kill}. */
-	async gone(): Promise<void> {
-		await until('the end of the application', () => !this.exists());
-	}
-
-	/** Ends it, and truncates the output since its dump: CRIU does not restore an open file whose size has changed. */
-	async backToDump(): Promise<void> {
-		this.end();
-		await this.gone();
-		truncateSync(this.output, this.bytes);
-	}
-
-	/** Makes the application check its state. */
-	async verify(): Promise<void> {
-		const before = this.lines().length;
-		process.kill(this.pid, 'SIGUSR1');
-		await until('the report of the application', () => this.lines().length > before);
-		assert.match(this.lines().at(-1)!, /right$/);
-	}
-}
 
 /** A shell command in the background, with its messages. */
 export class Command {
@@ -278,6 +164,14 @@ export class Scene {
 	async restore(stream: Command, directory = 'dst', ...args: string[]): Promise<void> {
 		await this.socket(directory, 'serve', stream);
 		await this.run('restore', directory, '--stream', '-d', ...args);
+	}
+
+	/** The application is dumped, restored through `stream`, which leads from src/ to dst/, and right. */
+	async pass(application: Application, stream: Command): Promise<void> {
+		await this.dump(application, stream);
+		await this.restore(stream);
+		await stream.ends();
+		await application.verify();
 	}
 
 	/** Waits for the socket of a streamer. */

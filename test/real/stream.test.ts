@@ -7,7 +7,8 @@ import { peer } from '../support/streamer.js';
 import { suite } from '../support/suite.js';
 import { need } from '../support/tools.js';
 import { until } from '../support/until.js';
-import { criuOrSkip, Scene } from './scene.js';
+import { criuOrSkip } from './programs.js';
+import { Scene } from './scene.js';
 
 const test = suite('real CRIU, the stream');
 
@@ -19,10 +20,7 @@ for (const release of ['sid', 'experimental'] as const) {
 		const scene = new Scene(criuOrSkip(release));
 		const application = await scene.start('threads', SIZE, 1);
 		const stream = scene.shell('criu-image-streamer capture -W src | criu-image-streamer extract -W dst');
-		await scene.dump(application, stream);
-		await scene.restore(stream);
-		await stream.ends();
-		await application.verify();
+		await scene.pass(application, stream);
 		assert.equal(scene.images(), [], 'no image file is made anywhere');
 		const stats = JSON.parse(/^\{"shards".*$/m.exec(stream.messages())![0]);
 		assert.ok(stats.shards[0].size > SIZE << 20);
@@ -52,10 +50,7 @@ test('through lz4', async () => {
 	const stream = scene.shell(
 		'criu-image-streamer capture -W src | lz4 -c - | lz4 -dc - | criu-image-streamer extract -W dst',
 	);
-	await scene.dump(application, stream);
-	await scene.restore(stream);
-	await stream.ends();
-	await application.verify();
+	await scene.pass(application, stream);
 });
 
 test('through three shards', async () => {
@@ -66,10 +61,7 @@ test('through three shards', async () => {
 		criu-image-streamer capture -W src --shard-fds 10,11,12 10>a 11>b 12>c & capture=$!
 		criu-image-streamer extract -W dst --shard-fds 10,11,12 10<a 11<b 12<c || exit
 		wait $capture`);
-	await scene.dump(application, stream);
-	await scene.restore(stream);
-	await stream.ends();
-	await application.verify();
+	await scene.pass(application, stream);
 });
 
 test('with the files of the application as an ext file', async () => {
@@ -110,10 +102,7 @@ for (const [what, capture, serve] of [
 		const application = await scene.start('threads', SIZE, 1);
 		scene.makeDirectories('src', 'dst');
 		const stream = scene.shell(`${capture} | ${serve}`, { peer: path });
-		await scene.dump(application, stream);
-		await scene.restore(stream);
-		await stream.ends();
-		await application.verify();
+		await scene.pass(application, stream);
 	});
 }
 

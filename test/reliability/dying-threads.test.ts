@@ -7,14 +7,16 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { Pagemap } from '../../src/images/pagemap.js';
-import { type Application, type Command, criuOrSkip, program, Scene } from '../real/scene.js';
+import type { Application } from '../real/application.js';
+import { criuOrSkip, program } from '../real/programs.js';
+import { type Command, Scene } from '../real/scene.js';
 import { freePort } from '../support/free-port.js';
 import { StandInRestore } from '../support/stand-in.js';
 import { HOOK } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
 import { need } from '../support/tools.js';
 
-const test = suite('dying threads');
+const test = suite('dying threads', { together: 2 });
 const SCRIPT = ['--action-script', HOOK];
 const TIMES = full ? 20 : 1;
 const LONG = { seconds: 600 };

@@ -161,7 +161,7 @@ async function run(seed: number): Promise<void> {
 	if (!toDirectory && leftIn(extract.work, 'extract', victim).length) await nextOne(extract.work, 'extract');
 }
 
-const test = suite('killed');
+const test = suite('killed', { together: 3 });
 
 for (let i = 1; i <= RUNS; i++) test(`seed ${i}`, () => run(i));
 

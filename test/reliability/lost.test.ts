@@ -19,7 +19,7 @@ import { need, tool } from '../support/tools.js';
 import { until } from '../support/until.js';
 import { MEGABYTES } from './generations.js';
 
-const test = suite('lost');
+const test = suite('lost', { together: 3 });
 const MB = 1 << 20;
 const capture = 'criu-image-streamer capture -W src';
 const extract = 'criu-image-streamer extract';

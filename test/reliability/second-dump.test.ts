@@ -5,13 +5,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { type Application, type Command, Scene } from '../real/scene.js';
+import type { Application } from '../real/application.js';
+import { type Command, Scene } from '../real/scene.js';
 import { random } from '../support/random.js';
 import { HOOK } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
 import { until } from '../support/until.js';
 
-const test = suite('two CRIUs in one work directory');
+const test = suite('two CRIUs in one work directory', { together: 3 });
 const RUNS = full ? 40 : 6;
 /** Time limit for the end of a refused CRIU: far less than its wait for a streamer that does not start. */
 const SECONDS = 60;

@@ -4,13 +4,15 @@
  */
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { type Application, criuOrSkip, Scene } from '../real/scene.js';
+import type { Application } from '../real/application.js';
+import { criuOrSkip } from '../real/programs.js';
+import { Scene } from '../real/scene.js';
 import { StandInRestore } from '../support/stand-in.js';
 import { HOOK } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
 import { MEGABYTES, pagesIn, tear } from './generations.js';
 
-const test = suite('torn');
+const test = suite('torn', { together: 2 });
 const SCRIPT = ['--action-script', HOOK];
 const TIMES = full ? 20 : 2;
 const LONG = { seconds: full ? 3600 : 600 };

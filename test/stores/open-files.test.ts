@@ -9,7 +9,7 @@ import { ours, type Program, startCapture, startExtract } from '../support/strea
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 
-const test = suite('a limit on open files');
+const test = suite('a limit on open files', { together: 2 });
 
 const FILES = 700;
 const LIMIT = 400;

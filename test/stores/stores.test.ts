@@ -1,21 +1,12 @@
 /** The same table of cases over each store: the content that is read equals what was written, in every manner. */
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import type { StreamError } from '../../src/runtime/stream-error.js';
 import { content } from '../support/content.js';
 import { openDescriptors } from '../support/descriptors.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
 import { give, held, kinds, type Manner } from './kinds.js';
-
-/** What `work` rejects with. */
-async function failureOf(work: Promise<unknown>): Promise<StreamError> {
-	return await work.then(
-		() => assert.unreachable('it succeeded'),
-		(error) => error,
-	);
-}
 
 /** Sizes around a page, a small file, a parked pipe, and several parked pipes. */
 const sizes = [
@@ -42,7 +33,7 @@ const manners: Record<string, Manner> = {
 		['append', 65_537],
 		['move', 50_000_000],
 	],
-	alternating: [
+	'by turns': [
 		['append', 100],
 		['move', 300_000],
 		['append', 5000],
@@ -150,7 +141,10 @@ for (const keep of [false, true]) {
 				await filled.complete();
 				assert.ok((await filled.read('large.img'))?.equals(LARGE));
 				await filled.criu[0]!.open('large.img').catch(() => {});
-				const error = await failureOf(filled.served);
+				const error = await filled.served.then(
+					() => assert.unreachable('it succeeded'),
+					(failure) => failure,
+				);
 				assert.is(error.code, 'ASKED_TWICE');
 				assert.match(error.message, /"large\.img" a second time/);
 			});
@@ -214,56 +208,6 @@ test('small parts of a spool are freed as well', async () => {
 });
 
 test.run();
-
-const limits = suite('limits');
-
-limits('without a spool: an error with the limit', async () => {
-	const filled = held({ memoryLimit: 2 << 20 });
-	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
-	assert.is(error.code, 'MEMORY_LIMIT');
-	assert.match(error.message, /more than the 2097152 bytes of memory/);
-});
-
-limits('with many small files: the same error', async () => {
-	const filled = held({ memoryLimit: 100_000 });
-	const small = LARGE.subarray(0, 60_000);
-	await give(filled.store.create('1'), small, [['append', 1000]]);
-	const error = await failureOf(give(filled.store.create('2'), small, [['append', 1000]]));
-	assert.is(error.code, 'MEMORY_LIMIT');
-});
-
-limits('a file that grows large counts once', async () => {
-	const filled = held({ memoryLimit: 1_000_000 });
-	for (let i = 0; i < 9; i++)
-		await give(filled.store.create(`${i}`), LARGE.subarray(0, 100_000), [['append', 50_000]]);
-	await filled.complete();
-	assert.is((await filled.read('8'))?.length, 100_000);
-});
-
-limits('over the limit the spool is used, which is reported once', async () => {
-	const spool = temporaryDirectory();
-	const filled = held({ memoryLimit: 2 << 20, spool });
-	for (const name of ['1', '2', '3']) await give(filled.store.create(name), LARGE, byReference);
-	assert.is(filled.messages.filter((line) => line.includes(spool)).length, 1, filled.messages.join('\n'));
-	assert.equal(readdirSync(spool), [], 'its files have no names');
-	await filled.complete();
-	for (const name of ['3', '1', '2']) assert.ok((await filled.read(name))?.equals(LARGE));
-});
-
-limits('memory files count against the limit as pipes do', async () => {
-	const filled = held({ keep: true, memoryLimit: 2 << 20 });
-	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
-	assert.is(error.code, 'MEMORY_LIMIT');
-	assert.match(error.message, /more than the 2097152 bytes of memory/);
-});
-
-limits('a spool that is not a directory is named in the error', async () => {
-	const filled = held({ memoryLimit: 0, spool: '/dev/null' });
-	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
-	assert.match(error.message, /the spool directory \/dev\/null/);
-});
-
-limits.run();
 
 /** The blocks of the unnamed files in `directory` that this process has open. */
 function blocksOfUnnamed(directory: string): number {

@@ -92,19 +92,23 @@ export class ReadEnd extends End {
 		return result;
 	}
 
+	/** What comes up to the end, then closes. */
+	async *chunks(): AsyncGenerator<Buffer, void> {
+		for (let some: Buffer | undefined; (some = await this.take()); ) yield some;
+		this.close();
+	}
+
 	/** Reads to the end, then closes. */
 	async all(): Promise<Buffer> {
 		const parts: Buffer[] = [];
-		for (let some: Buffer | undefined; (some = await this.take()); ) parts.push(some);
-		this.close();
+		for await (const some of this.chunks()) parts.push(some);
 		return Buffer.concat(parts);
 	}
 
 	/** Reads to the end, then closes; returns the number of bytes. */
 	async count(): Promise<number> {
 		let bytes = 0;
-		for (let some: Buffer | undefined; (some = await this.take()); ) bytes += some.length;
-		this.close();
+		for await (const some of this.chunks()) bytes += some.length;
 		return bytes;
 	}
 }

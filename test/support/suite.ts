@@ -5,7 +5,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { suite as uvuSuite } from 'uvu';
-import { mark, unwind } from './cleanup.js';
+import { apart, mark, unwind } from './cleanup.js';
 
 /** Runs the long versions of tests: sizes and counts that take hours rather than minutes. */
 export const full = process.env.CRIU_STREAMER_FULL === '1';
@@ -49,14 +49,52 @@ export interface Suite {
 	run(): void;
 }
 
-/** Several suites in a file run one after the other. */
-export function suite(name: string): Suite {
+/**
+ * Several suites in a file run one after the other.
+ *
+ * @param together how many tests of it run at a time: more than one for tests that mostly wait for processes, and that look
+ *   at nothing which others change, such as the descriptors of this process
+ */
+export function suite(name: string, { together = 1 } = {}): Suite {
 	const inner = uvuSuite(name);
+	const enter = sideBySide(together);
 	const test = (what: string, body: Body, { seconds = TEST_SECONDS } = {}) => {
 		totals.registered++;
-		inner(what, () => outcome(`${name}: ${what}`, body, seconds));
+		inner(
+			what,
+			enter(() => outcome(`${name}: ${what}`, body, seconds)),
+		);
 	};
 	return Object.assign(test, { before: inner.before, after: inner.after, run: inner.run });
+}
+
+/**
+ * Lets up to `together` pieces of work run at a time, in the order in which they were given. What is returned for each is
+ * to be called in that order, one after the end of the other; the first call starts them.
+ */
+function sideBySide(together: number): (work: () => Promise<void>) => () => Promise<void> {
+	if (together === 1) return (work) => work;
+	const waiting: (() => void)[] = [];
+	let running = 0;
+	const fill = () => {
+		for (; running < together && waiting.length; running++) waiting.shift()!();
+	};
+	return (work) => {
+		let done: Promise<void> | undefined;
+		waiting.push(() => {
+			done = apart(work).finally(() => {
+				running--;
+				fill();
+			});
+			// An error is uvu's to report when it comes to this test.
+			done.catch(() => {});
+		});
+		return () => {
+			fill();
+			// All before it have ended, so that it has been started.
+			return done!;
+		};
+	};
 }
 
 /** Runs one test and counts its result. */

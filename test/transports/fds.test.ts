@@ -6,14 +6,15 @@ import * as assert from 'uvu/assert';
 import { fcntl, pipe2, socket } from '../../src/libc/calls.js';
 import { AF_UNIX, F_GETFL, F_SETFL, O_CLOEXEC, O_NONBLOCK } from '../../src/libc/constants.js';
 import { acceptUnix, connectUnix, listenUnix } from '../../src/net/unix-socket.js';
+import { bundled } from '../support/bundled.js';
 import { afterwards } from '../support/cleanup.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
 
-const test = suite('shards that are descriptors');
+const test = suite('shards that are descriptors', { together: 3 });
 
-const CHILD = fileURLToPath(new URL('fds-child.ts', import.meta.url));
+const CHILD = bundled(fileURLToPath(new URL('fds-child.ts', import.meta.url)));
 
 interface Result {
 	error?: string;
@@ -55,7 +56,7 @@ function start(
 ): { child: ChildProcess; result: Promise<Result> } {
 	const file = join(temporaryDirectory(), 'result');
 	const env = { ...process.env, RESULT: file, ...(hold ? { HOLD: '1' } : {}) };
-	const child = spawn(process.execPath, ['--import', 'tsx', CHILD, ...args], { stdio, env });
+	const child = spawn(process.execPath, [CHILD, ...args], { stdio, env });
 	afterwards(() => child.kill('SIGKILL'));
 	const result = new Promise<Result>((resolve, reject) => {
 		child.on('error', reject);
@@ -231,7 +232,7 @@ test('a terminal is refused, with a correct example', async () => {
 			/^stdin is a terminal.*ssh host criu-image-streamer capture … \| criu-image-streamer extract$/,
 		],
 	] as const) {
-		const line = `'${process.execPath}' --import tsx '${CHILD}' ${command}`;
+		const line = `'${process.execPath}' '${CHILD}' ${command}`;
 		const script = spawn(tool('script'), ['-qec', line, '/dev/null'], {
 			stdio: 'ignore',
 			env: { ...process.env, RESULT: result },

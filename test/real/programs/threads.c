@@ -4,9 +4,7 @@
  */
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
-#include <unistd.h>
-#include "pattern.h"
+#include "asked.h"
 
 struct part {
 	int number;
@@ -37,12 +35,7 @@ int main(int argc, char **argv)
 	size_t megabytes = argc > 1 ? atoi(argv[1]) : 16;
 	int threads = argc > 2 ? atoi(argv[2]) : 1;
 	struct part *parts = calloc(threads, sizeof *parts);
-	alarm(LONGEST);
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	setvbuf(stdout, NULL, _IOLBF, 0);
+	prepare();
 	for (int i = 0; i < threads; i++) {
 		pthread_t thread;
 		parts[i] = (struct part){ .number = i + 1, .bytes = (megabytes << 20) / threads };
@@ -66,8 +59,7 @@ int main(int argc, char **argv)
 			printf("%d: %d threads, %zu MB, right\n", round, threads, megabytes);
 		else
 			printf("%d: thread %d is wrong at word %ld\n", round, where, bad);
-		while (sigwaitinfo(&set, NULL) != SIGUSR1)
-			;
+		wait_until_asked();
 		for (int i = 0; i < threads; i++)
 			sem_post(&parts[i].go);
 	}

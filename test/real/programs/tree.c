@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "pattern.h"
+#include "asked.h"
 
 enum { CHILDREN = 3, SHARED = 8 << 20, OWN = 4 << 20 };
 static const char waiting[] = "sent before the dump";
@@ -76,12 +76,7 @@ static const char *check(uint64_t round)
 
 int main(int argc, char **argv)
 {
-	alarm(LONGEST);
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	setvbuf(stdout, NULL, _IOLBF, 0);
+	prepare();
 	signal(SIGPIPE, SIG_IGN);
 
 	shared = area_of(SHARED, MAP_SHARED);
@@ -105,8 +100,7 @@ int main(int argc, char **argv)
 		return 1;
 	printf("ready\n");
 	for (uint64_t round = 1;; round++) {
-		while (sigwaitinfo(&set, NULL) != SIGUSR1)
-			;
+		wait_until_asked();
 		printf("%lu: %s\n", (unsigned long)round, check(round));
 	}
 }
