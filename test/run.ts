@@ -1,7 +1,7 @@
 /**
- * `npm test [-- PART…]`: runs test/**\/*.test.ts, or those whose path has one of the parts, one file after the other: on a
- * machine with two cores parallel tests only wait for each other. At the end it lists the time of each file, slowest first;
- * the last line is `N passed, N failed`.
+ * `npm test [-- PART…]`: runs test/**\/*.test.ts, or those whose path has one of the parts, one file after the other:
+ * some of them measure times and memory, and a suite that does not says itself how many of its tests run at a time
+ * (support/suite.ts). At the end it lists the time of each file, slowest first; the last line is `N passed, N failed`.
  */
 import { readdirSync } from 'node:fs';
 import { constants } from 'node:os';
