@@ -1,4 +1,4 @@
-/** Answers about one dump are not for the scripts of another. This process is CRIU to the scripts that it starts. */
+/** Answers about one dump are not given to the scripts of another. This process acts as CRIU for the scripts that it starts. */
 import { spawn } from 'node:child_process';
 import * as assert from 'uvu/assert';
 import type { ControlServer } from '../../src/control/server.js';
@@ -32,7 +32,9 @@ test('pre-stream: refused at once, naming the CRIU that is served', async () => 
 	const pid = other();
 	server.connected(pid);
 	server.criuSocketReady();
-	const reason = new RegExp(`serves the dump of process ${pid} \\(sleep 1000\\): .*another --work-dir`);
+	const reason = new RegExp(
+		`serves the dump of process ${pid} \\(sleep 1000\\): .*another work directory \\(--work-dir\\)`,
+	);
 	await run('pre-stream', dir).fails(reason);
 	assert.is(server.hasScriptOf(pid), false);
 });
