@@ -12,7 +12,7 @@ import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
 
-const test = suite('shards that are descriptors', { together: 3 });
+const test = suite('shards that are descriptors');
 
 const CHILD = bundled(fileURLToPath(new URL('fds-child.ts', import.meta.url)));
 
