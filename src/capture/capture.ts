@@ -7,7 +7,7 @@ import { raiseFileLimit } from '../libc/file-limit.js';
 import { isPipe, setNonBlocking } from '../libc/pipes.js';
 import { peerOf } from '../net/unix-socket.js';
 import type { Log } from '../report/log.js';
-import { fail, failWith, unlessAborted } from '../runtime/cancellation.js';
+import { fail, failWith } from '../runtime/cancellation.js';
 import { CORRECTIONS } from '../stream/corrections.js';
 import type { Shard } from '../stream/shard.js';
 import type { StreamSummary } from '../stream/summary.js';
@@ -57,7 +57,7 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 	let criu: CriuConnection | undefined;
 	try {
 		criu = await job.criu.accept(signal);
-		const captured = await unlessAborted(signal, captureFrom(criu, job, image));
+		const captured = await captureFrom(criu, job, image);
 		captured.criuClosed.finally(() => release?.()).catch(() => {});
 		return captured;
 	} catch (error) {
@@ -65,10 +65,12 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 		fail(run, error);
 		await image.settled();
 		criu?.close();
-		throw error;
+		// What the failure of a task led to here is a consequence of it.
+		throw signal.reason;
 	}
 }
 
+/** Ends soon after the run was aborted: everything that it waits for has the run's signal. */
 async function captureFrom(criu: CriuConnection, job: CaptureJob, image: ImageSender): Promise<Captured> {
 	const { references, asked } = job.plan(criu.fd);
 	const pages = new PageTransfer(references, peerOf(criu.fd).pid, job.log);

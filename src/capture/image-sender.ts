@@ -1,11 +1,12 @@
 /**
  * Sends the files of one image, any number of them at a time, each as a task of its own between two waits of the one poll
- * set. Where the files come from is their source's concern: a dumping CRIU (criu-dump.ts), a directory (directory.ts),
- * descriptors of the user's (capture.ts).
+ * set. Their source decides which files there are: a dumping CRIU (criu-dump.ts), a directory (directory.ts), descriptors given by
+ * the user (capture.ts).
  */
 import { poller } from '../libc/poller.js';
-import { fail } from '../runtime/cancellation.js';
+import { fail, unlessAborted } from '../runtime/cancellation.js';
 import { ShardBalancer } from '../stream/balancer.js';
+import { quoteName } from '../stream/image-name.js';
 import { ImageWriter } from '../stream/image-writer.js';
 import type { Shard } from '../stream/shard.js';
 import type { StreamSummary } from '../stream/summary.js';
@@ -42,15 +43,20 @@ export class ImageSender {
 		return this.#open === 0;
 	}
 
-	/** Resolves when the last open file is at its end. To be called while there is one, by one caller at a time. */
+	/**
+	 * Resolves when the last open file is at its end; rejects when the run has failed. To be called while there is an open file,
+	 * by one caller at a time.
+	 */
 	whenIdle(): Promise<void> {
-		return new Promise((resolve) => {
+		const idle = new Promise<void>((resolve) => {
 			this.#idle = resolve;
 		});
+		return unlessAborted(this.run.signal, idle);
 	}
 
-	/** Counts the file `name` as open, before there is a descriptor of it; its name must be a new one. */
+	/** Counts the file `name` as open, before there is a descriptor of it. Throws where it was begun before. */
 	begin(name: string): void {
+		if (this.#names.has(name)) throw new Error(`${quoteName(name)} comes twice: an image has each file once`);
 		this.#names.add(name);
 		this.#open++;
 	}
@@ -96,7 +102,8 @@ export class ImageSender {
 
 	/** After the run has failed: resolves when no task uses a descriptor any more. */
 	async settled(): Promise<void> {
-		await Promise.allSettled(this.#tasks);
+		// A task may have started another one.
+		while (this.#tasks.size) await Promise.all(this.#tasks);
 	}
 
 	#ended(): void {

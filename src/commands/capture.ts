@@ -41,6 +41,8 @@ export function captureImage(
 	return withCleanup(async (cleanup) => {
 		const control = serveControl(session.workDir, 'capture');
 		cleanup.defer(() => control.close());
+		const failed = new AbortController();
+		cleanup.defer((failure) => failure && failed.abort(failure));
 		cleanup.defer((failure) => failure && control.fail(session.describe(failure)));
 
 		const outgoing = await openOutgoing(session.way, {
@@ -55,7 +57,11 @@ export function captureImage(
 			await outgoing.close(asError(failure));
 		});
 
-		const signal = session.signal ? AbortSignal.any([control.givenUp, session.signal]) : control.givenUp;
+		const signal = AbortSignal.any([
+			failed.signal,
+			control.givenUp,
+			...(session.signal ? [session.signal] : []),
+		]);
 		return await withFarEndsError(outgoing, async () => {
 			let scriptMayAsk = true;
 			const criu = session.openCriuSocket((pid) => control.connected(pid));

@@ -67,13 +67,24 @@ class Client {
 			if (name === undefined) break;
 			requests++;
 			const file = this.job.image.file(name);
-			// What cannot be served is an error before CRIU is told that it is there.
-			const reader = file && this.#open(file);
-			await this.criu.reply(file !== undefined);
-			if (reader) this.#send(file, reader, await this.criu.pipe(name));
+			if (file) this.#send(file, ...(await this.#accept(file)));
+			else await this.criu.reply(false);
 		}
 		if (!requests) throw new Error('CRIU connected, and left without asking for a file: see its log');
 		await Promise.all(this.#sending);
+	}
+
+	/** Tells CRIU that there is `file`, and takes the pipe for it. */
+	async #accept(file: ReadableFile): Promise<[FileReader, pipe: number]> {
+		// What cannot be served is an error before CRIU is told that it is there.
+		const reader = this.#open(file);
+		try {
+			await this.criu.reply(true);
+			return [reader, await this.criu.pipe(file.name)];
+		} catch (error) {
+			reader.close();
+			throw error;
+		}
 	}
 
 	/** Closes everything, after success or once the run has failed. */

@@ -11,8 +11,8 @@ import { type AllocatorOptions, SegmentAllocator } from './room.js';
 /** Files up to this size stay in buffers. */
 export const MAX_SMALL_FILE = 64 << 10;
 
-/** files.img of half a million open files. */
-const MAX_WHOLE = 64 << 20;
+/** A file that has to stay in a buffer is no larger than this: files.img of half a million open files. */
+export const MAX_WHOLE_FILE = 64 << 20;
 
 export class HeldStore implements Store {
 	readonly image = new Image<ReadableFile>();
@@ -29,7 +29,7 @@ export class HeldStore implements Store {
 	}
 
 	create(name: string): FileWriter {
-		const maxSmall = name === this.whole ? MAX_WHOLE : MAX_SMALL_FILE;
+		const maxSmall = name === this.whole ? MAX_WHOLE_FILE : MAX_SMALL_FILE;
 		return new HeldWriter(name, maxSmall, this.#room, this.image, this.#large);
 	}
 

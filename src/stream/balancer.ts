@@ -37,8 +37,12 @@ export class ShardBalancer {
 		this.writers = shards.map((shard) => new ShardWriter(shard, run));
 	}
 
-	/** The shard with the most room, if one has enough for `wanted` bytes and no call is waiting. */
+	/**
+	 * The shard with the most room, if one has enough for `wanted` bytes and no call is waiting. Throws once the run has failed:
+	 * nothing more is written then, and above all no end of the image.
+	 */
 	tryTake(wanted: number): ShardLease | undefined {
+		this.run.signal.throwIfAborted();
 		if (this.#line) return undefined;
 		// Small records go where the last one waits to be written: asking every shard for its room costs a call each.
 		const last = this.#gathering;
@@ -74,10 +78,12 @@ export class ShardBalancer {
 		this.#look?.();
 	}
 
-	/** Resolves when the readers of all shards have taken everything that was written. Nothing may be written meanwhile. */
+	/** Resolves when the readers of all shards have taken everything that was written. Nothing may be written meanwhile.
+	 * Rejects where the run has failed. */
 	async drained(): Promise<void> {
 		await Promise.all(this.writers.map((writer) => writer.flush()));
 		await Promise.all(this.writers.map((writer) => writer.drained()));
+		this.run.signal.throwIfAborted();
 	}
 
 	#roomiest(wanted: number): ShardLease | undefined {

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { capture, extract, type ProgressEvent, StreamError, serve } from '../../src/index.js';
+import { bytesWaiting } from '../../src/libc/pipes.js';
 import { content } from '../support/content.js';
 import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
 import { pipe } from '../support/pipe.js';
@@ -123,6 +124,22 @@ test('aborted after delivery, while CRIU holds its socket: that is closed', asyn
 	assert.is(await failed, signal.reason);
 	readEnd.close();
 	// CRIU's own end is left.
+	await until('the other descriptors to be closed', () => openDescriptors() === before + 1);
+	criu.close();
+});
+
+test('a reader that ends before the last bytes: CRIU’s connection is closed with the call', async () => {
+	const before = await descriptorsAtFirst();
+	const workDir = temporaryDirectory();
+	const { readEnd, writeEnd } = pipe();
+	const failed = failureOf(capture({ workDir, shardFds: [writeEnd.handOver()] }));
+	const criu = await StandInDump.connect(workDir);
+	await criu.put('inventory.img', 'inventory');
+	// All but the end of the image, which follows once this is read.
+	await readEnd.take(1 << 20);
+	await until('the end of the image', () => bytesWaiting(readEnd.fd) > 0);
+	readEnd.close();
+	assert.match(((await failed) as Error).message, /ended without the last \d+ bytes/);
 	await until('the other descriptors to be closed', () => openDescriptors() === before + 1);
 	criu.close();
 });

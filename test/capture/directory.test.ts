@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { sendDirectory } from '../../src/capture/directory.js';
 import { ImageSender } from '../../src/capture/image-sender.js';
-import { unlessAborted } from '../../src/runtime/cancellation.js';
+import { ListeningSocket } from '../../src/criu/socket.js';
+import { fail, unlessAborted } from '../../src/runtime/cancellation.js';
 import { DirectoryStore } from '../../src/stores/directory.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { NullStore } from '../../src/stores/null.js';
@@ -53,6 +54,10 @@ async function sendInto(store: Store & { close(): void }, path: string): Promise
 	try {
 		await unlessAborted(run.signal, sendDirectory(path, image));
 		await image.end(performance.now());
+	} catch (error) {
+		fail(run, error);
+		await loading.catch(() => {});
+		throw error;
 	} finally {
 		for (const { writeEnd } of shards) writeEnd.close();
 	}
@@ -97,6 +102,9 @@ test('into nothing: names and sizes are known', async () => {
 test('what is no file is left out', async () => {
 	const path = imagesDirectory();
 	mkdirSync(join(path, 'work'));
+	symlinkSync('core-1.img', join(path, 'link.img'));
+	const socket = ListeningSocket.at(join(path, 'streamer-capture.sock'), 1);
+	afterwards(() => socket.close());
 	execFileSync('mkfifo', [join(path, 'fifo.img')]);
 	const store = new NullStore();
 	await sendInto(store, path);
@@ -107,7 +115,15 @@ const refused: Record<string, [make: () => string, message: RegExp]> = {
 	'a directory that is not there': [() => '/nonexistent', /cannot read the images directory \/nonexistent/],
 	'a directory without inventory.img': [
 		() => temporaryDirectory(),
-		/is no complete image: it has no inventory\.img/,
+		/is not a complete image: it has no inventory\.img/,
+	],
+	'an empty inventory.img': [
+		() => {
+			const path = imagesDirectory();
+			writeFileSync(join(path, 'inventory.img'), '');
+			return path;
+		},
+		/its inventory\.img is empty/,
 	],
 	'a link to a parent': [
 		() => {
@@ -127,7 +143,6 @@ for (const [what, [make, message]] of Object.entries(refused))
 		} catch (error) {
 			assert.match((error as Error).message, message);
 		}
-		assert.is([...store.image.files].length, 0);
 	});
 
 test.run();
