@@ -18,10 +18,10 @@ import type { References } from './references.js';
 
 /** How one dump is captured. */
 export interface DumpPlan {
-	/** How its pages leave. */
+	/** How its pages are sent. */
 	references: References;
 	/**
-	 * Resolves when CRIU's action script asks whether the stream is out: CRIU has finished the dump, and holds the application
+	 * Resolves when CRIU's action script asks whether the stream is delivered: CRIU has finished the dump, and holds the application
 	 * until it is answered. Undefined: CRIU has no script, or none that it runs after what it does.
 	 */
 	asked?: Promise<void> | undefined;
@@ -79,7 +79,7 @@ async function captureFrom(criu: CriuConnection, job: CaptureJob, image: ImageSe
 		const dump = new CriuDump(job, criu, pages, image);
 		await dump.complete();
 		// Without its question the application may run on, and so change the pages that left by reference.
-		if (asked) await Promise.race([asked, dump.closed.then(unasked)]);
+		if (asked) await Promise.race([asked, dump.closed.then(endedWithoutQuestion)]);
 		const corrections = await pages.corrections();
 		if (corrections) await image.sendBytes(CORRECTIONS, Buffer.from(corrections));
 		pages.end();
@@ -97,13 +97,13 @@ function sendExtFile(name: string, fd: number, image: ImageSender): void {
 	image.begin(name);
 	const own = throwIfError(dup(fd), `cannot read ${name} from fd ${fd}: is it open?`);
 	setNonBlocking(own);
-	// Nothing else reads or changes what comes out of a pipe of the user's; a file may change.
+	// Nothing else reads or changes the content of a pipe that the user gives; a file may change.
 	image.start(image.send({ name, fd: own, by: isPipe(own) ? 'reference' : 'copy' }));
 }
 
-function unasked(): never {
+function endedWithoutQuestion(): never {
 	throw new Error(
-		'CRIU ended before its action script asked whether the stream is out: the dump failed after its last image, or the ' +
-			'script did, and the application runs on (the reason is in CRIU’s log)',
+		'CRIU ended before its action script asked whether the stream is delivered: the dump failed after its last image, or ' +
+			'the script did, and the application continues to run (the reason is in CRIU’s log)',
 	);
 }

@@ -1,7 +1,7 @@
 /**
  * A file whose pages the application may write to again: its bytes are copied into private memory as soon as they are there.
  *
- * What CRIU has left in its pipe is torn if the application runs before it is copied. So the pipe stays as small as it was,
+ * What CRIU has left in its pipe is inconsistent if the application runs before it is copied. So the pipe stays as small as it was,
  * and once CRIU has closed it the rest is taken out at once, however slow the shards are.
  */
 import { onAbort } from '../libc/abort.js';
@@ -61,17 +61,17 @@ interface Copied {
 	bytes: number;
 }
 
-type Copying = { kind: 'going on' } | { kind: 'complete' } | { kind: 'failed'; error: unknown };
+type Copying = { kind: 'running' } | { kind: 'complete' } | { kind: 'failed'; error: unknown };
 
 /** Between the copying and the sending of one image. */
 class Queue {
 	readonly #waiting: Copied[] = [];
 	#bytes = 0;
-	#copying: Copying = { kind: 'going on' };
+	#copying: Copying = { kind: 'running' };
 	/** Wakes {@link next}. */
 	#arrived = () => {};
 	/** Wakes {@link fill}. */
-	#goOn = () => {};
+	#resumeCopying = () => {};
 
 	constructor(readonly file: SourceFile) {}
 
@@ -112,7 +112,7 @@ class Queue {
 		}
 		const next = this.#waiting.shift()!;
 		this.#bytes -= next.bytes;
-		this.#goOn();
+		this.#resumeCopying();
 		return next;
 	}
 
@@ -129,15 +129,15 @@ class Queue {
 		return new Promise((resolve) => {
 			let release = () => {};
 			const done = (closed: boolean) => {
-				this.#goOn = () => {};
+				this.#resumeCopying = () => {};
 				release();
 				poller.cancel(fd, EPOLLHUP);
 				resolve(closed);
 			};
 			// A regular file has no writer whose end could be waited for.
 			if (isPipe(fd)) poller.once(fd, EPOLLHUP, () => done(true));
-			this.#goOn = () => done(false);
-			release = onAbort(signal, this.#goOn);
+			this.#resumeCopying = () => done(false);
+			release = onAbort(signal, this.#resumeCopying);
 		});
 	}
 }

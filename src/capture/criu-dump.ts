@@ -1,5 +1,5 @@
 /**
- * The files of a dumping CRIU. CRIU asks for one after another, and hands over a pipe for each; it writes inventory.img last,
+ * The files of a dumping CRIU. CRIU requests one after another, and passes a pipe for each; it writes inventory.img last,
  * and its socket may stay open for much longer (lazy pages).
  */
 import type { CriuConnection } from '../criu/connection.js';
@@ -12,7 +12,7 @@ import type { ImageSender } from './image-sender.js';
 import type { PageTransfer } from './page-transfer.js';
 
 export interface DumpJob {
-	/** Names of these are taken. */
+	/** CRIU may not use their names. */
 	extFiles: readonly ExtFile[];
 	/** Take an image without inventory.img for complete. */
 	allowIncomplete: boolean;
@@ -34,10 +34,10 @@ export class CriuDump {
 	started = performance.now();
 	#latest: string | undefined;
 	#state: State = 'preparing';
-	#endLast!: () => void;
+	#resolveLastEnded!: () => void;
 	/** Resolves at the end of inventory.img. */
 	readonly #lastEnded = new Promise<void>((resolve) => {
-		this.#endLast = resolve;
+		this.#resolveLastEnded = resolve;
 	});
 
 	/** Serves `criu`, which stays the caller's to close. */
@@ -57,7 +57,7 @@ export class CriuDump {
 	 */
 	async complete(): Promise<void> {
 		await Promise.race([this.#lastEnded, this.closed]);
-		// Another file may begin between the end of the last one and this function's turn.
+		// Another file may begin between the end of the last one and the continuation of this function.
 		while (!this.image.idle) await this.image.whenIdle();
 		this.#state = 'complete';
 	}
@@ -69,17 +69,17 @@ export class CriuDump {
 			this.#begin(name);
 			const by = await this.pages.wayOf(name);
 			const fd = await this.criu.pipe(name);
-			const check = name === LAST_IMAGE ? this.#lastEnds.bind(this) : undefined;
+			const check = name === LAST_IMAGE ? this.#checkInventory.bind(this) : undefined;
 			this.image.start(this.image.send({ name, fd, by, keep: this.pages.keeperOf(name) }, check));
 		}
-		if (!this.#isWhole() && !this.job.allowIncomplete) throw this.#cutShort();
+		if (!this.#isComplete() && !this.job.allowIncomplete) throw this.#incomplete();
 	}
 
 	#begin(name: string): void {
 		if (name === CORRECTIONS) throw new Error(`${CORRECTIONS} is a name that the capture itself uses`);
 		if (this.#state === 'complete')
 			throw new Error(`CRIU sent ${quoteName(name)} after ${LAST_IMAGE}, which ends an image`);
-		if (this.image.names.has(name)) throw this.#taken(name);
+		if (this.image.names.has(name)) throw this.#duplicate(name);
 		this.image.begin(name);
 		this.#latest = name;
 		if (this.#state === 'dumping' || name === CPUINFO) return;
@@ -89,24 +89,24 @@ export class CriuDump {
 	}
 
 	/** inventory.img is at its end. */
-	#lastEnds(filled: boolean): void {
+	#checkInventory(filled: boolean): void {
 		// A CRIU that was killed leaves it empty, and nothing else is missing.
 		if (!filled && !this.job.allowIncomplete)
 			throw new StreamError(
 				'DUMP_INCOMPLETE',
 				`CRIU ended before it wrote ${LAST_IMAGE}: the dump failed, and so does the stream`,
 			);
-		this.#endLast();
+		this.#resolveLastEnded();
 	}
 
 	/** Whether the files that came are all that a CRIU sends. */
-	#isWhole(): boolean {
+	#isComplete(): boolean {
 		const { names } = this.image;
 		const ofCriu = names.size - this.job.extFiles.length;
 		return names.has(LAST_IMAGE) || (ofCriu === 1 && names.has(CPUINFO));
 	}
 
-	#cutShort(): Error {
+	#incomplete(): Error {
 		const last = this.#latest === undefined ? 'before the first file' : `after ${quoteName(this.#latest)}`;
 		return new StreamError(
 			'DUMP_INCOMPLETE',
@@ -115,7 +115,7 @@ export class CriuDump {
 		);
 	}
 
-	#taken(name: string): Error {
+	#duplicate(name: string): Error {
 		const quoted = quoteName(name);
 		return new Error(
 			this.job.extFiles.some((file) => file.name === name)

@@ -1,6 +1,6 @@
 /**
- * What makes the pages of an image those of the frozen application, although they are read, or still referred to, at a time
- * when something else is in them (stream/corrections.ts is how that travels). Two things are:
+ * Corrects pages that are read, or still referred to, at a time when they no longer hold what they held when the application
+ * was frozen (stream/corrections.ts is how that travels). Two things are:
  *
  * - words that the kernel changes as the threads of the application die (criu/exit-words.ts). They are read when the image is
  *   complete: the application stays stopped for as long as the action script waits for this capture.
@@ -32,7 +32,7 @@ const MAX_KEPT_BYTES = 256 << 20;
 
 /** Of one dump. */
 export class PageCorrections {
-	/** Core images and pagemaps, in the parts that they came in, by the number that the thread or process has for itself. */
+	/** Core images and pagemaps, in the parts that they came in, by the id that the thread or process has in its own pid namespace. */
 	readonly #cores = new Map<number, Buffer[]>();
 	readonly #pagemaps = new Map<number, Buffer[]>();
 	#keptBytes = 0;
@@ -134,7 +134,8 @@ export class PageCorrections {
 		} finally {
 			closeSync(memory);
 		}
-		if (!isHeldBy(pid, this.tracer)) throw new Error(`CRIU let process ${pid} go before the image was out`);
+		if (!isHeldBy(pid, this.tracer))
+			throw new Error(`CRIU released process ${pid} before the image was complete`);
 		return words;
 	}
 
@@ -147,7 +148,7 @@ export class PageCorrections {
 		return end;
 	}
 
-	/** What is left over belongs to threads that were not found. */
+	/** Throws where an entry remains of a living thread, which was not found. */
 	#checkThreads(): void {
 		for (const [tid, parts] of this.#cores) {
 			const name = `core-${tid}.img`;

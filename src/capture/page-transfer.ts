@@ -73,7 +73,7 @@ export class PageTransfer {
 				'pages have left by reference, and what the kernel changes in them when the application ends is not known',
 				{ cause },
 			);
-		this.log.info(`copying pages after all: ${describeError(cause)}`);
+		this.log.info(`copying pages instead of moving them by reference: ${describeError(cause)}`);
 		this.references = 'never';
 		this.#restorePriority = raisePriority();
 	}

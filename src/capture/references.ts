@@ -3,8 +3,8 @@ import type { DumpKind } from '../criu/dump-kind.js';
 import type { Log } from '../report/log.js';
 
 /**
- * How pages leave: never by reference; always, whatever happens to them; or by reference and with corrections, for an
- * application that dies, and not before the action script has its answer.
+ * How pages are sent: never by reference; always, whatever happens to them; or by reference and with corrections, for an
+ * application that CRIU ends after the dump, and not before the action script has its answer.
  */
 export type References = 'never' | 'always' | 'corrected';
 

@@ -20,7 +20,7 @@ import type { SourceFile } from './source-file.js';
 
 /** Between two looks while CRIU fills its pipe, in microseconds: about the time in which it writes half a pipe of 1 MiB. */
 const GATHER_MICROS = 100;
-/** Up to so many bytes in the pipe of a large file are copied: moving costs more, and they may be pieces on many pages. */
+/** Up to this many bytes in the pipe of a large file are copied: moving costs more, and they may be spread over many pages. */
 const WORTH_COPYING = 16 << 10;
 const NOTHING = Buffer.alloc(0);
 
@@ -76,7 +76,7 @@ async function sendByReference(
 	for (;;) {
 		await yieldToEventLoop();
 		let waiting = bytesWaiting(fd);
-		if (waiting > 0) waiting = await gathered(fd, waiting, size);
+		if (waiting > 0) waiting = await whenGathered(fd, waiting, size);
 		if (waiting <= WORTH_COPYING) {
 			const got = read(fd, memory, WORTH_COPYING);
 			if (got === 0) break;
@@ -91,7 +91,7 @@ async function sendByReference(
 }
 
 /** Waits while CRIU is busy filling the pipe and it is less than half full; returns the bytes that wait in it. */
-async function gathered(fd: number, waiting: number, size: number): Promise<number> {
+async function whenGathered(fd: number, waiting: number, size: number): Promise<number> {
 	for (let now = waiting; ; waiting = now) {
 		if (waiting >= size >> 1) return waiting;
 		await poller.pause(GATHER_MICROS);

@@ -1,4 +1,4 @@
-/** capture: from a dumping CRIU to the shards, and no word of success before every byte is out. */
+/** capture: from a dumping CRIU to the shards, and success is reported only after every byte is delivered. */
 import { capture } from '../capture/capture.js';
 import { chooseReferences } from '../capture/references.js';
 import { serveControl } from '../control/server.js';
@@ -15,7 +15,7 @@ import type { Outgoing } from '../stream/shard.js';
 import type { StreamSummary } from '../stream/summary.js';
 import { openOutgoing } from '../transports/open.js';
 
-/** A dump to a page server beside a stream has its uses, so it is no error. */
+/** A dump to a page server beside a stream is supported, with a warning. */
 const NO_PAGES =
 	'CRIU has --page-server: the memory of the application goes there, and this stream holds none of it; ' +
 	'a restore needs the images of the page server too';
@@ -32,7 +32,7 @@ export async function run(options: Options): Promise<void> {
 	});
 }
 
-/** Takes one dump. Resolves when the stream is delivered, and CRIU with its action scripts has no more to ask. */
+/** Takes one dump. Resolves when the stream is delivered, and CRIU's action scripts send no further questions. */
 export function captureImage(
 	options: Options,
 	session: Session,
@@ -62,7 +62,7 @@ export function captureImage(
 			control.givenUp,
 			...(session.signal ? [session.signal] : []),
 		]);
-		return await withFarEndsError(outgoing, async () => {
+		return await withRemoteError(outgoing, async () => {
 			let scriptMayAsk = true;
 			const criu = session.openCriuSocket((pid) => control.connected(pid));
 			control.criuSocketReady();
@@ -89,7 +89,7 @@ export function captureImage(
 				onStart: () => progress.checkpointStart(),
 			});
 			const { silent } = await unlessAborted(signal, outgoing.received());
-			session.log.info(silent ? 'every byte is out' : 'the receiver has the whole image');
+			session.log.info(silent ? 'all bytes are delivered' : 'the receiver has the whole image');
 			control.finish();
 			progress.transferred(summary);
 			if (!scriptMayAsk) return summary;
@@ -102,7 +102,7 @@ export function captureImage(
 }
 
 /** What `work` returns. Where it fails because the far end refused the stream, the far end's error is thrown in place of ours. */
-async function withFarEndsError<T>(outgoing: Outgoing, work: () => Promise<T>): Promise<T> {
+async function withRemoteError<T>(outgoing: Outgoing, work: () => Promise<T>): Promise<T> {
 	try {
 		return await work();
 	} catch (error) {

@@ -19,7 +19,7 @@ export async function run(options: Options): Promise<void> {
 	});
 }
 
-/** Writes the files of one stream. Resolves when they are on the disk under their names, and the sender knows. */
+/** Writes the files of one stream. Resolves when they are on the disk under their names, and the sender is notified. */
 export function extractFiles(
 	options: Options,
 	session: Session,

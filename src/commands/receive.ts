@@ -1,4 +1,4 @@
-/** What extract and serve have in common: a stream is read into a store, and its sender is told how that went. */
+/** What extract and serve have in common: a stream is read into a store, and the result is reported to its sender. */
 import type { Session } from '../daemon/session.js';
 import { fail, failWith, unlessAborted } from '../runtime/cancellation.js';
 import { withCleanup } from '../runtime/cleanup-stack.js';
@@ -47,7 +47,7 @@ export function receive({ session, extFiles, store, opened, stored }: Reception)
 
 		await opened?.();
 		const summary = await unlessAborted(run.signal, load(incoming.shards, routed.store, run));
-		routed.checkAllCame();
+		routed.checkAllReceived();
 		corrected.apply(routed.patch);
 		await stored();
 		await incoming.acknowledge();

@@ -1,7 +1,7 @@
 /**
- * Memory that no stream can restore. CRIU reads a pages-N.img in order while it prepares the memory of a task; only what it
- * cannot prepare (private hugetlb memory) it reads later, at given offsets, for which it opens the file once more. A pipe has
- * no offsets. Which offsets CRIU reads cannot be seen from here, but that it asks again can.
+ * Memory that cannot be restored from a stream. CRIU reads a pages-N.img in order while it prepares the memory of a task; only
+ * what it cannot prepare (private hugetlb memory) it reads later, at given offsets, for which it opens the file once more. A
+ * pipe has no offsets. Which offsets CRIU reads cannot be seen from here, but a second request can.
  */
 import { quoteName } from '../stream/image-name.js';
 

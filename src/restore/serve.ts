@@ -1,5 +1,5 @@
 /**
- * Serves an image to a restoring CRIU, as many files at a time as it asks for.
+ * Serves an image to a restoring CRIU, any number of files at a time.
  *
  * CRIU may close a pipe before its end, or unread: it asks for files that it then finds no use for. What it has read is freed,
  * unless the store keeps it.
@@ -20,7 +20,7 @@ export interface ServeJob {
 	image: Image<ReadableFile>;
 	/** Ends the replay as failed, for the signal's reason. */
 	signal?: AbortSignal | undefined;
-	/** Called with what will probably make a CRIU fail. */
+	/** Called with a warning about a probable failure of CRIU. */
 	warn?: (message: string) => void;
 }
 
@@ -70,7 +70,7 @@ class Client {
 			if (file) this.#send(file, ...(await this.#accept(file)));
 			else await this.criu.reply(false);
 		}
-		if (!requests) throw new Error('CRIU connected, and left without asking for a file: see its log');
+		if (!requests) throw new Error('CRIU connected, and disconnected without a request: see its log');
 		await Promise.all(this.#sending);
 	}
 

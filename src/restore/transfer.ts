@@ -25,7 +25,7 @@ export class Transfer {
 		for (;;) {
 			const sent = this.reader.send(this.pipe, DEFAULT_PIPE);
 			if (sent > 0) continue;
-			// An error is found again, where it can be waited for.
+			// all() repeats the call, and handles the error.
 			if (sent !== 0) return false;
 			this.close();
 			return true;
@@ -56,7 +56,7 @@ export class Transfer {
 	}
 }
 
-/** Waits while CRIU reads and its pipe is more than half full: one free page is no room for the next ones. */
+/** Waits while CRIU reads and its pipe is more than half full: it is not to be filled page by page. */
 async function drained(pipe: number, size: number): Promise<void> {
 	for (let waiting = bytesWaiting(pipe); waiting > size >> 1; ) {
 		await poller.pause(DRAIN_MICROS);

@@ -1,4 +1,4 @@
-/** The way of a held file to CRIU: segment by segment, with corrected bytes in place of those that the segments hold. */
+/** Sends a held file to CRIU: segment by segment, with corrected bytes in place of those that the segments hold. */
 import { write } from '../libc/calls.js';
 import { bytesWaiting } from '../libc/pipes.js';
 import type { FileReader } from '../stream/image.js';
@@ -22,7 +22,7 @@ export function applyPatches(patches: readonly Patch[], offset: number, target: 
 	}
 }
 
-/** The way of one large file to one reader. */
+/** One pass over a large file. */
 export class Cursor implements FileReader {
 	/** In the file, and in the segment. */
 	#position = 0;
@@ -46,7 +46,7 @@ export class Cursor implements FileReader {
 			if (left > 0) {
 				const sent = this.#sendPart(segment, to, Math.min(bytes, left));
 				if (sent === 0)
-					throw new Error(`a part of ${this.name} is gone: this is a bug in criu-pipe-streamer`);
+					throw new Error(`a part of ${this.name} is missing: this is a bug in criu-pipe-streamer`);
 				if (sent < 0) return sent;
 				this.#at += sent;
 				this.#position += sent;

@@ -31,7 +31,7 @@ const sync = promisify(fsync);
 /** Of files with a temporary name: those of the image may be as long as a name can be. */
 let unfinished = 0;
 
-/** What a file asks of its directory. */
+/** What a file needs from its store. */
 export interface Owner {
 	/** Whether `bytes` more may be held in memory; they count from then on. */
 	mayHold(bytes: number): boolean;
@@ -89,7 +89,7 @@ export class DirectoryFile implements FileWriter, StoredFile {
 	}
 
 	end(): void {
-		this.rest();
+		this.closeUntilNamed();
 		this.owner.ended(this);
 	}
 
@@ -152,7 +152,7 @@ export class DirectoryFile implements FileWriter, StoredFile {
 	}
 
 	/** A file that has a name already needs no descriptor until it gets its own. */
-	rest(): void {
+	closeUntilNamed(): void {
 		if (this.#temporary) this.#closeFd();
 	}
 

@@ -1,7 +1,7 @@
 /**
  * An images directory: what extract writes for a plain `criu restore`.
  *
- * A directory must never look like an image that it is not, so files get their names at the very end, inventory.img last of
+ * A directory must not look complete before it is, so files get their names at the very end, inventory.img last of
  * all. Until then a large one has no name (a process that is killed leaves nothing), and small ones are in memory.
  */
 import { closeSync, fsync, lstatSync, openSync } from 'node:fs';
@@ -70,7 +70,7 @@ export class DirectoryStore implements Store {
 			for (const file of files) {
 				file.write();
 				if (!many) await file.sync();
-				file.rest();
+				file.closeUntilNamed();
 			}
 			if (many) await syncAll(directory, this.path);
 			for (const file of files) file.giveName(this.overwrite);

@@ -1,4 +1,4 @@
-/** A file of the user's that leaves the image as it comes (--ext-file-fds): nothing of it is held. */
+/** A file of the image that is written to a descriptor of the user's while it is received (--ext-file-fds); nothing is held. */
 import { fstatSync, openSync } from 'node:fs';
 import { fcntl, splice, write } from '../libc/calls.js';
 import { F_GETFL, O_APPEND, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
@@ -115,7 +115,7 @@ export function withExtFiles(store: Store, extFiles: readonly ExtFile[], signal:
 			expected.clear();
 		},
 		/** Throws where the image has no file of one of the names. */
-		checkAllCame(): void {
+		checkAllReceived(): void {
 			const [name] = expected.keys();
 			if (name !== undefined)
 				throw new Error(`the image has no file ${name}, for which a descriptor was given`);

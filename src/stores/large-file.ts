@@ -77,7 +77,7 @@ export class LargeFile implements ReadableFile {
 		if (this.#opened && !keep) {
 			throw new StreamError(
 				'ASKED_TWICE',
-				`CRIU asked for ${quoteName(this.name)} a second time, and its pages went to CRIU with the first`,
+				`CRIU asked for ${quoteName(this.name)} a second time, and its pages went to CRIU with the first request`,
 			);
 		}
 		this.#opened = true;
@@ -127,7 +127,7 @@ export class LargeFile implements ReadableFile {
 
 	#took(bytes: number): void {
 		this.#size += bytes;
-		const crowded = this.room.took(this.#segments.at(-1)!, bytes);
-		this.#full = bytes === 0 || crowded;
+		const full = this.room.took(this.#segments.at(-1)!, bytes);
+		this.#full = bytes === 0 || full;
 	}
 }

@@ -1,5 +1,5 @@
 /**
- * Takes an image, and keeps no more than the names and sizes of its files: for checking a stream, or measuring one. Pages go
+ * Takes an image, and keeps no more than the names and sizes of its files: to check a stream, or to measure one. Pages go
  * to /dev/null by reference, so that nothing is copied.
  */
 import { closeSync, openSync } from 'node:fs';
@@ -11,14 +11,14 @@ import type { FileWriter, Store } from '../stream/store.js';
 
 export class NullStore implements Store {
 	readonly image = new Image();
-	readonly #nowhere = openSync('/dev/null', 'w');
+	readonly #devNull = openSync('/dev/null', 'w');
 
 	create(name: string): FileWriter {
-		return new NullWriter(name, this.#nowhere, this.image);
+		return new NullWriter(name, this.#devNull, this.image);
 	}
 
 	close(): void {
-		closeSync(this.#nowhere);
+		closeSync(this.#devNull);
 	}
 }
 
@@ -27,7 +27,7 @@ class NullWriter implements FileWriter, StoredFile {
 
 	constructor(
 		readonly name: string,
-		readonly nowhere: number,
+		readonly devNull: number,
 		readonly image: Image,
 	) {}
 
@@ -40,9 +40,9 @@ class NullWriter implements FileWriter, StoredFile {
 	}
 
 	move(from: number, bytes: number): number {
-		const moved = splice(from, null, this.nowhere, null, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+		const moved = splice(from, null, this.devNull, null, bytes, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 		if (moved === -EINTR || moved === -EAGAIN) return -EAGAIN;
-		if (moved < 0) throw callError(`cannot drop ${this.name}`, moved);
+		if (moved < 0) throw callError(`cannot discard ${this.name}`, moved);
 		this.size += moved;
 		return moved;
 	}

@@ -8,7 +8,7 @@ import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { enlargePipe, makePipe, pagesOf } from '../libc/pipes.js';
 import type { Segment } from './segment.js';
 
-/** A pipe that was made smaller than this is no place for an image: each holds a descriptor. */
+/** A pipe that was made smaller than this is not used: each holds a descriptor. */
 const MIN_PIPE = 256 << 10;
 /** Larger pipes save little, and the kernel must find their rings in one piece. */
 const PARKED_PIPE = 1 << 20;

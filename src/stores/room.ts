@@ -20,7 +20,7 @@ const LOOK_BYTES = 16 << 20;
 const MIN_FREE = 128 << 20;
 
 export interface AllocatorOptions {
-	/** Keep what was read: in memory, since a pipe gives its pages away. */
+	/** Keep what was read: in memory, since reading a pipe removes its pages. */
 	keep: boolean;
 	/** Bytes to hold in memory at most. */
 	memoryLimit: number | undefined;
@@ -58,7 +58,7 @@ export class SegmentAllocator {
 			const why = parked === 0 ? 'the kernel grants small pipes only' : 'the kernel makes no more pipes';
 			this.#pipesEnded = true;
 			this.options.log.info(
-				`${typeof parked === 'string' ? parked : why}: the image goes on in memory files`,
+				`${typeof parked === 'string' ? parked : why}: further data is kept in a memory file`,
 			);
 		}
 		return this.#range((this.#memoryFile ??= Arena.inMemory()));

@@ -1,6 +1,6 @@
 /** A part of a large file that waits for CRIU: in a pipe, or in a file without a name. */
 export interface Segment {
-	/** What it holds takes up memory. */
+	/** Its content is in memory. */
 	readonly inMemory: boolean;
 	/** Bytes that it holds. */
 	bytes: number;
@@ -16,7 +16,7 @@ export interface Segment {
 	send(at: number, to: number, bytes: number): number;
 	/** Copies what it holds from `at` on into `target`, all of which it holds; undefined in a pipe, which has no offsets. */
 	readAt?(at: number, target: Uint8Array): number;
-	/** Leaves out `bytes` from `at` on, which it surely holds: what was to be sent next comes from elsewhere. */
+	/** Leaves out `bytes` from `at` on: they are sent from elsewhere. */
 	skip(at: number, bytes: number): void;
 	/** Everything before `at` was read by CRIU and will not be asked for again. */
 	release(at: number): void;

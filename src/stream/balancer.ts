@@ -7,9 +7,9 @@ import type { Shard } from './shard.js';
 import { ShardWriter, SMALL } from './shard-writer.js';
 
 /** Between two looks at full shards, in microseconds: from the time in which a fast reader empties half a pipe… */
-const FIRST_LOOK = 100;
+const MIN_POLL = 100;
 /** …to what costs nothing while a reader stands still. */
-const LAST_LOOK = 10_000;
+const MAX_POLL = 10_000;
 
 /** A shard that its holder alone may write to, until {@link ShardBalancer.release}. */
 export interface ShardLease {
@@ -20,7 +20,7 @@ export interface ShardLease {
 
 export class ShardBalancer {
 	readonly writers: readonly ShardWriter[];
-	/** The last call that waits for room; each waits for the one before it. */
+	/** The last call that waits for room; calls are served in order. */
 	#line: Promise<unknown> | undefined;
 	/** Has records that go out in this turn of the event loop. */
 	#gathering: ShardWriter | undefined;
@@ -109,12 +109,12 @@ export class ShardBalancer {
 		const stalls = new Map(
 			this.writers.map((writer) => [writer, new StallDetector(writer.shard.stallMillis)]),
 		);
-		for (let micros = FIRST_LOOK; ; micros = Math.min(micros * 2, LAST_LOOK)) {
+		for (let micros = MIN_POLL; ; micros = Math.min(micros * 2, MAX_POLL)) {
 			this.run.signal.throwIfAborted();
 			const held = this.#roomiest(wanted);
 			if (held) return held;
 			for (const [writer, stall] of stalls) checkStall(writer, stall);
-			if (micros === LAST_LOOK) this.#checkReaders();
+			if (micros === MAX_POLL) this.#checkReaders();
 			const looked = new Promise<void>((resolve) => {
 				this.#look = resolve;
 			});

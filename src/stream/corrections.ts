@@ -1,7 +1,7 @@
 /**
  * Corrections: a file that a capture adds to an image of which pages have left by reference. The kernel changes a few words
  * of these pages while the application dies, and a reader may still hold references then; so it replaces these words by what
- * the file says. A reader that does not know the file carries it along unread.
+ * the file says. A reader that does not know the file stores it unread.
  */
 import { corrections } from '../proto/images.js';
 import { checkImageName } from './image-name.js';

@@ -1,6 +1,6 @@
 /**
- * The last bytes of a stream may still be in a pipe when everything is written, and are lost if its reader dies: then the
- * application must live on. So a shard counts as written once the other side has taken all of it.
+ * The last bytes of a stream may still be in a pipe when everything is written, and are lost if its reader dies: in that
+ * case CRIU must not end the application. So a shard counts as written once the other side has taken all of it.
  */
 import { ioctl } from '../libc/calls.js';
 import { SIOCOUTQ } from '../libc/constants.js';

@@ -1,8 +1,8 @@
 /**
  * Writes an image as a stream: each chunk goes to a shard that has room for it (balancer.ts), behind a marker with its place
- * in the order of all shards. A chunk is one call here, and every caller's way to a shard.
+ * in the order of all shards. A chunk is one call here.
  *
- * A shard whose chunk breaks off is not given back: what would follow there would be read as the rest of the chunk.
+ * A shard whose chunk is interrupted is not given back: what would follow there would be read as the rest of the chunk.
  */
 import { PAGE } from '../libc/constants.js';
 import type { ShardBalancer, ShardLease } from './balancer.js';

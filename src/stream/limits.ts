@@ -4,5 +4,5 @@
 export const MAX_MESSAGE_BYTES = 10 * 1024;
 /** Of a file name: file systems take no longer ones. */
 export const MAX_NAME_BYTES = 255;
-/** The original's readers and ours take as many. */
+/** The same maximum as in criu-image-streamer. */
 export const MAX_SHARDS = 32;

@@ -14,7 +14,7 @@ import type { FileWriter, Store } from './store.js';
 import type { StreamSummary } from './summary.js';
 
 /**
- * Reads the whole stream, up to the end of every shard, so that a writer behind a pipe ends well. Rejects where it breaks a
+ * Reads the whole stream, up to the end of every shard, so that a writer to a pipe gets no SIGPIPE. Rejects where it breaks a
  * rule of the format; an error of a shard while another one is read ends `run`.
  */
 export async function load(
@@ -83,7 +83,7 @@ class Loader {
 		}
 	}
 
-	/** Does what the next marker of a shard says, which is due; undefined where that is done already. */
+	/** Executes the next marker of a shard, which is due; undefined where that is done already. */
 	#follow(shard: number): Promise<void> | undefined {
 		const marker = this.#next[shard] as Marker;
 		this.#next[shard] = undefined;

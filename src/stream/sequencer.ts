@@ -40,7 +40,7 @@ export class MarkerSequencer {
 			case 'file': {
 				const open = this.#files.get(marker.name);
 				if (open === false) {
-					throw new Error(`file ${quoteName(marker.name)} goes on after its end: the stream is damaged`);
+					throw new Error(`file ${quoteName(marker.name)} has data after its end: the stream is damaged`);
 				}
 				if (open === undefined) {
 					this.#files.set(marker.name, true);
@@ -51,7 +51,7 @@ export class MarkerSequencer {
 			}
 			case 'data':
 				if (this.#current === undefined) {
-					throw new Error(`marker ${marker.seq} carries data that belongs to no file: the stream is damaged`);
+					throw new Error(`marker ${marker.seq} has data without a file: the stream is damaged`);
 				}
 				return { kind: 'data', name: this.#current, bytes: marker.bytes };
 			case 'file-end': {

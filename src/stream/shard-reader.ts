@@ -3,7 +3,7 @@
  *
  * What a pipe holds is first moved, all of it and by reference, into a pipe of our own, and read there, where nothing else
  * takes the lock. Reading markers from the sender's pipe while the sender fills it costs more than all the rest, because both
- * spin for that lock; so the sender is also given the time to fill its pipe.
+ * contend for that lock; so the sender is also given the time to fill its pipe.
  */
 import { fcntl, read } from '../libc/calls.js';
 import { F_GETPIPE_SZ, PAGE } from '../libc/constants.js';
@@ -30,7 +30,7 @@ const LARGE = 16 << 10;
 const WORTH_MOVING = 4 * PAGE;
 
 /**
- * When a byte last came over any shard, as performance.now() has it; 0 before the first. Until then the sender may wait for
+ * When a byte last received over any shard, as performance.now() has it; 0 before the first. Until then the sender may wait for
  * CRIU for as long as it takes, and later a shard may have none for long while others are faster.
  */
 export interface LastActivity {
@@ -39,9 +39,9 @@ export interface LastActivity {
 
 export class ShardReader {
 	readonly name: string;
-	/** Bytes that came, markers and payload. */
+	/** Bytes that received, markers and payload. */
 	bytes = 0;
-	/** When the last byte came, as performance.now() has it. */
+	/** When the last byte received, as performance.now() has it. */
 	last = 0;
 	readonly #buffer = Buffer.allocUnsafeSlow(READ_BUFFER + PREFIX_BYTES + MAX_MESSAGE_BYTES);
 	#from = 0;
@@ -50,7 +50,7 @@ export class ShardReader {
 	/** The last payload was large: the next one probably is. */
 	#large = false;
 	/** Bytes of the last marker before a payload: the next one has as many, or one more. */
-	#usual = PREFIX_BYTES + MIN_MARKER;
+	#expectedMarkerBytes = PREFIX_BYTES + MIN_MARKER;
 	readonly #fd: number;
 	/** Of a shard that is a pipe: the pipe of our own. */
 	readonly #staging: Staging | undefined;
@@ -88,14 +88,14 @@ export class ShardReader {
 		for (;;) {
 			// The pipes are closed once the run has failed.
 			this.signal.throwIfAborted();
-			const came = staging.fill();
-			if (came === -EAGAIN) {
+			const received = staging.fill();
+			if (received === -EAGAIN) {
 				await this.#readable();
 				await staging.letFill();
-			} else if (came >= 0) {
-				this.#count(came);
+			} else if (received >= 0) {
+				this.#count(received);
 				return;
-			} else if (came !== -EINTR) throw this.#error(came);
+			} else if (received !== -EINTR) throw this.#error(received);
 		}
 	}
 
@@ -142,7 +142,7 @@ export class ShardReader {
 		const length = this.#buffer.readUInt32LE(this.#from);
 		if (length > MAX_MESSAGE_BYTES) {
 			throw new Error(
-				`${this.name} carries a marker of ${length} bytes, and ${MAX_MESSAGE_BYTES} are the most: ` +
+				`${this.name} carries a marker of ${length} bytes, more than the maximum of ${MAX_MESSAGE_BYTES}: ` +
 					'it is no image stream, or it is damaged, compressed or encrypted',
 			);
 		}
@@ -152,7 +152,7 @@ export class ShardReader {
 		const marker = decodeMarker(this.#buffer.subarray(start, this.#from), this.name);
 		if (marker.kind === 'data') {
 			this.#large = this.#staging !== undefined && marker.bytes >= LARGE;
-			this.#usual = PREFIX_BYTES + length;
+			this.#expectedMarkerBytes = PREFIX_BYTES + length;
 		}
 		return marker;
 	}
@@ -174,7 +174,7 @@ export class ShardReader {
 	#wanted(): number {
 		if (!this.#large) return READ_BUFFER;
 		const have = this.#to - this.#from;
-		if (have < PREFIX_BYTES) return Math.max(PREFIX_BYTES, this.#usual) - have;
+		if (have < PREFIX_BYTES) return Math.max(PREFIX_BYTES, this.#expectedMarkerBytes) - have;
 		return PREFIX_BYTES + this.#buffer.readUInt32LE(this.#from) - have;
 	}
 

@@ -228,7 +228,7 @@ export class ShardWriter {
 	}
 
 	#error(result: number): Error {
-		const gone = result === -EPIPE ? ': its reader is gone, look there for the reason' : '';
+		const gone = result === -EPIPE ? ': its reader has closed it, look there for the reason' : '';
 		return callError(`cannot write the image to ${this.name}${gone}`, result);
 	}
 }

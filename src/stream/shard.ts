@@ -4,7 +4,7 @@ export interface Shard {
 	readonly fd: number;
 	/** For messages: "shard fd 10", "tcp://10.0.0.1:7000". */
 	readonly name: string;
-	/** Silence of the other side that counts as its end, in milliseconds; 0: it may be silent for ever. */
+	/** Milliseconds without progress after which the other side counts as dead; 0: no limit. */
 	readonly stallMillis: number;
 }
 

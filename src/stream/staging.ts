@@ -41,7 +41,7 @@ export class Staging {
 
 	/** Takes everything that the sender's pipe holds: how many bytes, 0 at the end, or negative errno. */
 	fill(): number {
-		const came = splice(
+		const received = splice(
 			this.source,
 			null,
 			this.#writeEnd,
@@ -49,14 +49,14 @@ export class Staging {
 			LARGEST_PIPE,
 			SPLICE_F_MOVE | SPLICE_F_NONBLOCK,
 		);
-		if (came === 0) this.ended = true;
-		this.busy = came >= this.size >> 3;
-		if (came <= 0) return came;
-		this.bytes += came;
-		// Once the pipe is full the sender sleeps, and its lock is free: a little too late is better than too early.
-		if (came >= this.size - (this.size >> 4)) this.#pause = Math.max(SHORTEST_PAUSE, this.#pause * 0.99);
+		if (received === 0) this.ended = true;
+		this.busy = received >= this.size >> 3;
+		if (received <= 0) return received;
+		this.bytes += received;
+		// Once the pipe is full the sender sleeps, and its lock is free: a longer pause is safer than a shorter one.
+		if (received >= this.size - (this.size >> 4)) this.#pause = Math.max(SHORTEST_PAUSE, this.#pause * 0.99);
 		else this.#pause = Math.min(LONGEST_PAUSE, this.#pause * 1.3);
-		return came;
+		return received;
 	}
 
 	/**

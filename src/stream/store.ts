@@ -11,8 +11,8 @@ export interface FileWriter {
 	/** Takes a copy of `bytes`. A promise where that has to be waited for. */
 	append(bytes: Buffer): Promise<void> | undefined;
 	/**
-	 * Moves up to `bytes`, which are known to wait in the pipe `from`. Returns how many; -EAGAIN: nothing now, and
-	 * {@link whenRoom} tells when again.
+	 * Moves up to `bytes`, which are known to wait in the pipe `from`. Returns how many; -EAGAIN: none now; wait
+	 * for {@link whenRoom}.
 	 * @throws on any other error of the kernel
 	 */
 	move(from: number, bytes: number): number;

@@ -126,7 +126,7 @@ async function replayWith(program: Program, env: Record<string, string> = {}, ar
 	return process;
 }
 
-const inMemoryFiles = (lines: string[]) => lines.filter((line) => /goes on in memory files/.test(line));
+const inMemoryFiles = (lines: string[]) => lines.filter((line) => /is kept in a memory file/.test(line));
 
 test('the kernel creates no more pipes: memory files, reported once', async () => {
 	const { lines } = await replayWith(ours, { CRIU_STREAMER_FAULTS: 'pipe2:EMFILE:=5' });

@@ -44,7 +44,7 @@ const refused: [what: string, shards: Part[][], message: RegExp][] = [
 	[
 		'a message over 10 KiB',
 		[[file(hugeName), data('a'), fileEnd(), imageEnd()]],
-		/marker of 11003 bytes, and 10240 are the most/,
+		/marker of 11003 bytes, more than the maximum of 10240/,
 	],
 	[
 		'a length of 4 GB',
@@ -112,15 +112,19 @@ const refused: [what: string, shards: Part[][], message: RegExp][] = [
 		],
 		/end/,
 	],
-	['data without a file', [[data('a'), imageEnd()]], /belongs to no file/],
-	['data after the end of its file', [[...whole('a.img', 'a'), data('b'), imageEnd()]], /belongs to no file/],
+	['data without a file', [[data('a'), imageEnd()]], /has data without a file/],
+	[
+		'data after the end of its file',
+		[[...whole('a.img', 'a'), data('b'), imageEnd()]],
+		/has data without a file/,
+	],
 	['an end of no file', [[fileEnd(), imageEnd()]], /ends no file/],
 	['a file that never ends', [[file('a.img'), data('a'), imageEnd()]], /"a.img" did not/],
 	['a file ended twice', [[...whole('a.img', 'a'), fileEnd(), imageEnd()]], /ends no file/],
 	[
 		'a file that continues after its end',
 		[[...whole('a.img', 'a'), ...whole('a.img', 'b'), imageEnd()]],
-		/"a.img" goes on after its end/,
+		/"a.img" has data after its end/,
 	],
 	['an empty name', [name('')], /"", which is empty/],
 	['the name .', [name('.')], /"\.", which is a directory/],

@@ -39,11 +39,11 @@ test('an image without files is valid', () => {
 });
 
 const refused: [why: string, bodies: MarkerBody[], message: RegExp][] = [
-	['data before any file', [data(1)], /marker 0 carries data that belongs to no file/],
-	['data after the end of its file', [file('a'), fileEnd, data(1)], /marker 2 carries data/],
+	['data before any file', [data(1)], /marker 0 has data without a file/],
+	['data after the end of its file', [file('a'), fileEnd, data(1)], /marker 2 has data/],
 	['an end of no file', [fileEnd], /marker 0 ends no file/],
 	['two ends of a file', [file('a'), fileEnd, fileEnd], /marker 2 ends no file/],
-	['a file that continues after its end', [file('a'), fileEnd, file('a')], /file "a" goes on after its end/],
+	['a file that continues after its end', [file('a'), fileEnd, file('a')], /file "a" has data after its end/],
 	['an image that ends before its files', [file('a'), data(1), imageEnd], /the image ends, but "a" did not/],
 ];
 for (const [why, bodies, message] of refused) {
