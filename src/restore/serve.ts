@@ -67,24 +67,22 @@ class Client {
 			if (name === undefined) break;
 			requests++;
 			const file = this.job.image.file(name);
-			if (file) this.#send(file, ...(await this.#accept(file)));
-			else await this.criu.reply(false);
+			if (!file) {
+				await this.criu.reply(false);
+				continue;
+			}
+			// What cannot be served is an error before CRIU is told that it is there.
+			const reader = this.#open(file);
+			try {
+				await this.criu.reply(true);
+				this.#send(file, reader, await this.criu.pipe(name));
+			} catch (error) {
+				reader.close();
+				throw error;
+			}
 		}
 		if (!requests) throw new Error('CRIU connected, and disconnected without a request: see its log');
 		await Promise.all(this.#sending);
-	}
-
-	/** Tells CRIU that there is `file`, and takes the pipe for it. */
-	async #accept(file: ReadableFile): Promise<[FileReader, pipe: number]> {
-		// What cannot be served is an error before CRIU is told that it is there.
-		const reader = this.#open(file);
-		try {
-			await this.criu.reply(true);
-			return [reader, await this.criu.pipe(file.name)];
-		} catch (error) {
-			reader.close();
-			throw error;
-		}
 	}
 
 	/** Closes everything, after success or once the run has failed. */
