@@ -1,8 +1,9 @@
 /** --token-file: which files it takes. */
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { failureOf, linked, sender } from '../peer/drive.js';
+import { linked, sender } from '../peer/drive.js';
 import { unixAddress } from '../support/addresses.js';
+import { failureOf } from '../support/failure.js';
 import { tokenFile } from '../support/secrets.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';

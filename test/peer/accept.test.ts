@@ -4,10 +4,11 @@ import * as assert from 'uvu/assert';
 import { VERSION } from '../../src/peer/handshake.js';
 import { unixAddress } from '../support/addresses.js';
 import { afterwards } from '../support/cleanup.js';
+import { failureOf } from '../support/failure.js';
 import { freePort } from '../support/free-port.js';
 import { tokenFile } from '../support/secrets.js';
 import { suite } from '../support/suite.js';
-import { carry, failureOf, receiver, sender } from './drive.js';
+import { carry, receiver, sender } from './drive.js';
 import { closed, helloWith, open, sendRaw } from './raw.js';
 
 const test = suite('a listener');

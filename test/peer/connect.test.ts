@@ -2,8 +2,9 @@
 import * as assert from 'uvu/assert';
 import { frame } from '../../src/net/frame.js';
 import { tcpAddress, unixAddress } from '../support/addresses.js';
+import { failureOf } from '../support/failure.js';
 import { suite } from '../support/suite.js';
-import { failureOf, sender } from './drive.js';
+import { sender } from './drive.js';
 import { listenRaw } from './raw.js';
 
 const test = suite('a connecting side');

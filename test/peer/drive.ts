@@ -121,16 +121,6 @@ export function pattern(bytes: number, seed: number): Buffer {
 	return result;
 }
 
-/** The error that `promise` rejects with, as one line of its causes. */
-export async function failureOf(promise: Promise<unknown>): Promise<Error> {
-	try {
-		await promise;
-	} catch (error) {
-		return error as Error;
-	}
-	throw new Error('it did not fail');
-}
-
 /** Both sides of a stream over a UNIX socket. */
 export async function linked(
 	given: Given = {},

@@ -11,9 +11,10 @@ import { link } from '../../src/proto/messages.js';
 import { codeOf } from '../../src/runtime/errors.js';
 import type { Incoming, Outgoing } from '../../src/stream/shard.js';
 import { tcpAddress, unixAddress } from '../support/addresses.js';
+import { failureOf } from '../support/failure.js';
 import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
-import { carry, failureOf, linked, onceListening, readAll, receiver, sender, writeAll } from './drive.js';
+import { carry, linked, onceListening, readAll, receiver, sender, writeAll } from './drive.js';
 import { listenRaw } from './raw.js';
 
 const places: [what: string, address: () => Promise<string> | string][] = [

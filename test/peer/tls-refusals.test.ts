@@ -8,10 +8,11 @@ import { hello, type LinkSettings } from '../../src/peer/handshake.js';
 import type { Incoming } from '../../src/stream/shard.js';
 import { tcpAddress } from '../support/addresses.js';
 import { afterwards } from '../support/cleanup.js';
+import { failureOf } from '../support/failure.js';
 import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
 import { until } from '../support/until.js';
-import { carry, failureOf, type Given, onceListening, receiver, sender } from './drive.js';
+import { carry, type Given, onceListening, receiver, sender } from './drive.js';
 import { clientOptions, pki, serverOptions } from './pki.js';
 
 const test = suite('TLS, refused');

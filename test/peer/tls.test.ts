@@ -3,10 +3,11 @@ import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
 import type { Incoming, Outgoing } from '../../src/stream/shard.js';
 import { tcpAddress, unixAddress } from '../support/addresses.js';
+import { failureOf } from '../support/failure.js';
 import { freePort } from '../support/free-port.js';
 import { suite } from '../support/suite.js';
 import { settled, until } from '../support/until.js';
-import { carry, failureOf, type Given, readAll, receiver, sender, writeAll } from './drive.js';
+import { carry, type Given, readAll, receiver, sender, writeAll } from './drive.js';
 import { clientOptions, pki, serverOptions } from './pki.js';
 
 const test = suite('TLS');

@@ -1,16 +1,9 @@
 import * as assert from 'uvu/assert';
 import { CleanupStack, withCleanup } from '../../src/runtime/cleanup-stack.js';
+import { failureOf } from '../support/failure.js';
 import { suite } from '../support/suite.js';
 
 const test = suite('cleanup stack');
-
-/** The error that `work` rejects with. */
-async function failureOf(work: Promise<unknown>): Promise<unknown> {
-	return await work.then(
-		() => assert.unreachable('it succeeded'),
-		(error) => error,
-	);
-}
 
 test('undoes in reverse order, each step after the one before it has ended', async () => {
 	const order: string[] = [];

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import type { StreamError } from '../../src/runtime/stream-error.js';
 import { content } from '../support/content.js';
+import { failureOf } from '../support/failure.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { give, held, type Manner } from './kinds.js';
@@ -12,17 +13,9 @@ const byReference: Manner = [['move', 300_000]];
 
 const test = suite('limits');
 
-/** What `work` rejects with. */
-async function failureOf(work: Promise<unknown>): Promise<StreamError> {
-	return await work.then(
-		() => assert.unreachable('it succeeded'),
-		(error) => error,
-	);
-}
-
 test('without a spool: an error with the limit', async () => {
 	const filled = held({ memoryLimit: 2 << 20 });
-	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
+	const error = await failureOf<StreamError>(give(filled.store.create('large'), LARGE, byReference));
 	assert.is(error.code, 'MEMORY_LIMIT');
 	assert.match(error.message, /more than the 2097152 bytes of memory/);
 });
@@ -31,7 +24,7 @@ test('with many small files: the same error', async () => {
 	const filled = held({ memoryLimit: 100_000 });
 	const small = LARGE.subarray(0, 60_000);
 	await give(filled.store.create('1'), small, [['append', 1000]]);
-	const error = await failureOf(give(filled.store.create('2'), small, [['append', 1000]]));
+	const error = await failureOf<StreamError>(give(filled.store.create('2'), small, [['append', 1000]]));
 	assert.is(error.code, 'MEMORY_LIMIT');
 });
 
@@ -55,14 +48,14 @@ test('over the limit the spool is used, which is reported once', async () => {
 
 test('memory files count against the limit as pipes do', async () => {
 	const filled = held({ keep: true, memoryLimit: 2 << 20 });
-	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
+	const error = await failureOf<StreamError>(give(filled.store.create('large'), LARGE, byReference));
 	assert.is(error.code, 'MEMORY_LIMIT');
 	assert.match(error.message, /more than the 2097152 bytes of memory/);
 });
 
 test('a spool that is not a directory is named in the error', async () => {
 	const filled = held({ memoryLimit: 0, spool: '/dev/null' });
-	const error = await failureOf(give(filled.store.create('large'), LARGE, byReference));
+	const error = await failureOf<StreamError>(give(filled.store.create('large'), LARGE, byReference));
 	assert.match(error.message, /the spool directory \/dev\/null/);
 });
 

@@ -1,8 +1,10 @@
 /** The same table of cases over each store: the content that is read equals what was written, in every manner. */
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
 import * as assert from 'uvu/assert';
+import type { StreamError } from '../../src/runtime/stream-error.js';
 import { content } from '../support/content.js';
 import { openDescriptors } from '../support/descriptors.js';
+import { failureOf } from '../support/failure.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
@@ -141,10 +143,7 @@ for (const keep of [false, true]) {
 				await filled.complete();
 				assert.ok((await filled.read('large.img'))?.equals(LARGE));
 				await filled.criu[0]!.open('large.img').catch(() => {});
-				const error = await filled.served.then(
-					() => assert.unreachable('it succeeded'),
-					(failure) => failure,
-				);
+				const error = await failureOf<StreamError>(filled.served);
 				assert.is(error.code, 'ASKED_TWICE');
 				assert.match(error.message, /"large\.img" a second time/);
 			});
