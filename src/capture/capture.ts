@@ -55,15 +55,21 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 	const image = new ImageSender(job.shards, run);
 	const release = job.signal && failWith(run, job.signal);
 	let criu: CriuConnection | undefined;
+	let pages: PageTransfer | undefined;
 	try {
 		criu = await job.criu.accept(signal);
-		const captured = await captureFrom(criu, job, image);
+		const { references, asked } = job.plan(criu.fd);
+		pages = new PageTransfer(references, peerOf(criu.fd).pid, job.log);
+		for (const { name, fd } of job.extFiles) sendExtFile(name, fd, image);
+		const captured = await captureFrom(new CriuDump(job, criu, pages, image), asked);
 		captured.criuClosed.finally(() => release?.()).catch(() => {});
 		return captured;
 	} catch (error) {
 		release?.();
 		fail(run, error);
 		await image.settled();
+		// A task that was still deciding about a file may have raised the priority until now.
+		pages?.end();
 		criu?.close();
 		// What the failure of a task led to here is a consequence of it.
 		throw signal.reason;
@@ -71,25 +77,18 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 }
 
 /** Ends soon after the run was aborted: everything that it waits for has the run's signal. */
-async function captureFrom(criu: CriuConnection, job: CaptureJob, image: ImageSender): Promise<Captured> {
-	const { references, asked } = job.plan(criu.fd);
-	const pages = new PageTransfer(references, peerOf(criu.fd).pid, job.log);
-	try {
-		for (const { name, fd } of job.extFiles) sendExtFile(name, fd, image);
-		const dump = new CriuDump(job, criu, pages, image);
-		await dump.complete();
-		// Without its question the application may run on, and so change the pages that left by reference.
-		if (asked) await Promise.race([asked, dump.closed.then(endedWithoutQuestion)]);
-		const corrections = await pages.corrections();
-		if (corrections) await image.sendBytes(CORRECTIONS, Buffer.from(corrections));
-		pages.end();
-		const summary = await image.end(dump.started);
-		const criuClosed = dump.closed.finally(() => criu.close());
-		criuClosed.catch(() => {});
-		return { summary, criuClosed };
-	} finally {
-		pages.end();
-	}
+async function captureFrom(dump: CriuDump, asked: DumpPlan['asked']): Promise<Captured> {
+	const { criu, image, pages } = dump;
+	await dump.complete();
+	// Without its question the application may run on, and so change the pages that left by reference.
+	if (asked) await Promise.race([asked, dump.closed.then(endedWithoutQuestion)]);
+	const corrections = await pages.corrections();
+	if (corrections) await image.sendBytes(CORRECTIONS, Buffer.from(corrections));
+	pages.end();
+	const summary = await image.end(dump.started);
+	const criuClosed = dump.closed.finally(() => criu.close());
+	criuClosed.catch(() => {});
+	return { summary, criuClosed };
 }
 
 /** Sends what `fd` holds, of which the caller keeps its own descriptor. */
