@@ -2,6 +2,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
+// A call loads it; compiling it then would start a process of the compiler, whose socket counts as a descriptor.
+import '../../src/api/calls.js';
 import { capture, extract, serve } from '../../src/index.js';
 import { bytesWaiting } from '../../src/libc/pipes.js';
 import { descriptorsAtFirst, openDescriptors } from '../support/descriptors.js';
