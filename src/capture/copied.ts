@@ -19,7 +19,6 @@ import type { SourceFile } from './source-file.js';
 
 /** Copied bytes that wait for a shard while CRIU is still writing: some for the shards to choose from. */
 const MAX_WAITING = 8 * SMALL;
-const NOTHING = Buffer.alloc(0);
 
 /** Sends `first` (a full buffer of buffers.ts, owned by this function from now on), the rest of `file`, and its end. */
 export async function sendCopied(
@@ -43,7 +42,7 @@ export async function sendCopied(
 		await copying;
 		release();
 	}
-	await image.put(file.name, NOTHING, true);
+	await image.end(file.name);
 }
 
 async function sendAll(queue: Queue, image: ImageWriter): Promise<void> {

@@ -22,7 +22,6 @@ import type { SourceFile } from './source-file.js';
 const GATHER_MICROS = 100;
 /** Up to this many bytes in the pipe of a large file are copied: moving costs more, and they may be spread over many pages. */
 const WORTH_COPYING = 16 << 10;
-const NOTHING = Buffer.alloc(0);
 
 /** Sends the whole of `file`; resolves when its end was written, with false where the file is empty. */
 export async function sendFile(file: SourceFile, image: ImageWriter, signal: AbortSignal): Promise<boolean> {
@@ -62,7 +61,7 @@ async function readStart({ name, fd }: SourceFile, memory: Buffer, signal: Abort
 export async function sendBytes(name: string, content: Buffer, image: ImageWriter): Promise<void> {
 	for (let at = 0; at < content.length; at += SMALL)
 		await image.put(name, content.subarray(at, at + SMALL), false);
-	await image.put(name, NOTHING, true);
+	await image.end(name);
 }
 
 /** `memory` is for the few bytes that are not worth moving. */
@@ -87,7 +86,7 @@ async function sendByReference(
 		}
 		await image.move(name, fd, waiting);
 	}
-	await image.put(name, NOTHING, true);
+	await image.end(name);
 }
 
 /** Waits while CRIU is busy filling the pipe and it is less than half full; returns the bytes that wait in it. */

@@ -1,18 +1,13 @@
 /** Sends a held file to CRIU: segment by segment, with corrected bytes in place of those that the segments hold. */
 import { write } from '../libc/calls.js';
 import { bytesWaiting } from '../libc/pipes.js';
+import type { Correction } from '../stream/corrections.js';
 import type { FileReader } from '../stream/image.js';
 import type { SegmentAllocator } from './room.js';
 import type { Segment } from './segment.js';
 
-/** Bytes that replace those of a file from `offset` on. */
-export interface Patch {
-	offset: number;
-	bytes: Uint8Array;
-}
-
 /** Puts into `target`, which holds the bytes of a file from `offset` on, what `patches` have for them. */
-export function applyPatches(patches: readonly Patch[], offset: number, target: Uint8Array): void {
+export function applyPatches(patches: readonly Correction[], offset: number, target: Uint8Array): void {
 	for (const patch of patches) {
 		const at = patch.offset - offset;
 		if (at >= target.length) break;
@@ -34,7 +29,7 @@ export class Cursor implements FileReader {
 	constructor(
 		readonly name: string,
 		readonly segments: Segment[],
-		readonly patches: readonly Patch[],
+		readonly patches: readonly Correction[],
 		readonly room: SegmentAllocator | undefined,
 	) {}
 

@@ -21,9 +21,9 @@ import {
 import { callError, EAGAIN, EEXIST, EINTR, errnoOf, errnoText, explained } from '../libc/errno.js';
 import { registerCleanup, removeRegistered, unregisterCleanup } from '../runtime/cleanup.js';
 import { StreamError } from '../runtime/stream-error.js';
+import type { Correction } from '../stream/corrections.js';
 import type { StoredFile } from '../stream/image.js';
 import type { FileWriter } from '../stream/store.js';
-import type { Patch } from './cursor.js';
 
 /** Files up to this size are small. */
 const SMALL = 64 << 10;
@@ -44,7 +44,7 @@ export interface Owner {
 /** One file of a directory. */
 export class DirectoryFile implements FileWriter, StoredFile {
 	readonly isLast: boolean;
-	readonly #patches: Patch[] = [];
+	readonly #patches: Correction[] = [];
 	#parts: Buffer[] = [];
 	#size = 0;
 	#fd: number | undefined;

@@ -4,9 +4,10 @@
  */
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { StreamError } from '../runtime/stream-error.js';
+import type { Correction } from '../stream/corrections.js';
 import type { FileReader, ReadableFile } from '../stream/image.js';
 import { quoteName } from '../stream/image-name.js';
-import { applyPatches, Cursor, type Patch } from './cursor.js';
+import { applyPatches, Cursor } from './cursor.js';
 import type { SegmentAllocator } from './room.js';
 import type { Segment } from './segment.js';
 
@@ -16,7 +17,7 @@ const BLOCK = 64 << 10;
 export class LargeFile implements ReadableFile {
 	readonly #segments: Segment[] = [];
 	/** Ascending, without overlaps; applied on the way to CRIU, since what a pipe holds cannot be changed. */
-	readonly #patches: Patch[] = [];
+	readonly #patches: Correction[] = [];
 	/** Appended bytes: a pipe would spend a page on each small piece. */
 	#block: Buffer | undefined;
 	#inBlock = 0;

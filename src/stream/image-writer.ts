@@ -8,6 +8,8 @@ import { PAGE } from '../libc/constants.js';
 import type { ShardBalancer, ShardLease } from './balancer.js';
 import { encodeMarker, type MarkerBody } from './marker.js';
 
+const NOTHING = Buffer.alloc(0);
+
 export class ImageWriter {
 	#seq = 0;
 	/** The file that the last marker was about. */
@@ -24,6 +26,11 @@ export class ImageWriter {
 		if (!lease) return this.shards.take(data.length).then((later) => this.#put(later, name, data, end));
 		this.#put(lease, name, data, end);
 		return undefined;
+	}
+
+	/** Writes the end of the file `name`. */
+	end(name: string): Promise<void> | undefined {
+		return this.put(name, NOTHING, true);
 	}
 
 	/** Writes a chunk of the file `name` from memory, which is left alone until this resolves. */
