@@ -81,9 +81,13 @@ add LIBRARY_PATH "$tree"/usr/lib/*-linux-gnu*
 [ ! -e "$tree/usr/lib/ssl/openssl.cnf" ] || export OPENSSL_CONF=$tree/usr/lib/ssl/openssl.cnf
 [ ! -e "$tree/usr/lib/file/magic.mgc" ] || export MAGIC=$tree/usr/lib/file/magic.mgc
 export TOOLS_TREE=$tree
-# sshd wants a user of its own when root runs it. It sees a list of users that has one; the machine's stays as it is.
+# sshd wants a user of its own when root runs it. It sees a list of users that has one; the machine's stays as it is. A running
+# sshd reads the list for each connection, so another start must not write into its file.
 if [ "${command##*/}" = sshd ] && [ "$(id -u)" = 0 ] && ! grep -q ^sshd: /etc/passwd; then
-	{ cat /etc/passwd && echo sshd:x:100:65534::/run/sshd:/usr/sbin/nologin; } >"$here/passwd"
+	list=$(mktemp "$here/passwd.XXXXXX")
+	{ cat /etc/passwd && echo sshd:x:100:65534::/run/sshd:/usr/sbin/nologin; } >"$list"
+	chmod 644 "$list"
+	mv -f "$list" "$here/passwd"
 	exec unshare --mount sh -c 'mount --bind "$0" /etc/passwd && exec "$@"' "$here/passwd" "$command" "$@"
 fi
 # A script may name an interpreter that is here only.
