@@ -2,14 +2,14 @@
  * One file of an image: from a descriptor to the shards.
  *
  * A small file is read into memory and leaves with its markers in one write. A large one is moved by reference, or copied
- * (copied.ts) where its pages may still change. Before a move, data is left to gather in the pipe: a reader that takes every
- * page as it comes contends with CRIU for the lock of the pipe.
+ * (copied.ts) where its pages may still change. A move takes all that CRIU's pipe holds, and the next one waits until there is
+ * something again: CRIU fills the whole pipe in one call, so neither side contends for the lock of the pipe, and neither pauses.
  */
 import { isPages } from '../images/names.js';
 import { read } from '../libc/calls.js';
 import { callError, EAGAIN, EINTR } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
-import { EPOLLIN, poller } from '../libc/poller.js';
+import { EPOLLIN } from '../libc/poller.js';
 import { waitFor } from '../libc/wait.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { ImageWriter } from '../stream/image-writer.js';
@@ -18,8 +18,6 @@ import { giveBack, takeBuffer } from './buffers.js';
 import { sendCopied } from './copied.js';
 import type { SourceFile } from './source-file.js';
 
-/** Between two looks while CRIU fills its pipe, in microseconds: about the time in which it writes half a pipe of 1 MiB. */
-const GATHER_MICROS = 100;
 /** Up to this many bytes in the pipe of a large file are copied: moving costs more, and they may be spread over many pages. */
 const WORTH_COPYING = 16 << 10;
 
@@ -71,30 +69,19 @@ async function sendByReference(
 	image: ImageWriter,
 	signal: AbortSignal,
 ): Promise<void> {
-	const size = enlargePipe(fd);
+	enlargePipe(fd);
 	for (;;) {
 		await yieldToEventLoop();
-		let waiting = bytesWaiting(fd);
-		if (waiting > 0) waiting = await whenGathered(fd, waiting, size);
-		if (waiting <= WORTH_COPYING) {
-			const got = read(fd, memory, WORTH_COPYING);
-			if (got === 0) break;
-			if (got > 0) await image.put(name, memory.subarray(0, got), false);
-			else if (got === -EAGAIN) await waitFor(fd, EPOLLIN, { signal });
-			else if (got !== -EINTR) throw callError(`cannot read ${name}`, got);
+		const waiting = bytesWaiting(fd);
+		if (waiting > WORTH_COPYING) {
+			await image.move(name, fd, waiting);
 			continue;
 		}
-		await image.move(name, fd, waiting);
+		const got = read(fd, memory, WORTH_COPYING);
+		if (got === 0) break;
+		if (got > 0) await image.put(name, memory.subarray(0, got), false);
+		else if (got === -EAGAIN) await waitFor(fd, EPOLLIN, { signal });
+		else if (got !== -EINTR) throw callError(`cannot read ${name}`, got);
 	}
 	await image.end(name);
-}
-
-/** Waits while CRIU is busy filling the pipe and it is less than half full; returns the bytes that wait in it. */
-async function whenGathered(fd: number, waiting: number, size: number): Promise<number> {
-	for (let now = waiting; ; waiting = now) {
-		if (waiting >= size >> 1) return waiting;
-		await poller.pause(GATHER_MICROS);
-		now = bytesWaiting(fd);
-		if (now === waiting) return waiting;
-	}
 }

@@ -35,6 +35,9 @@ export class PipeSlots {
 			gone++;
 		}
 		if (gone) this.#written.splice(0, gone);
-		return Math.max(0, this.count - this.#used);
+		const first = this.#written[0];
+		// Of a write that is read in part, one slot more than its rest fills may be in use.
+		const emptied = first ? Math.max(0, first.slots - pagesOf(first.end - read) - 1) : 0;
+		return Math.max(0, this.count - this.#used + emptied);
 	}
 }

@@ -31,8 +31,6 @@ const SOCKET_ROOM = 1 << 20;
 const FILE_ROOM = 1 << 20;
 /** For the marker before a payload, and for a payload that does not begin with a page. */
 const SPARE_SLOTS = 2;
-/** After a full pipe has got one page of room: time for its reader to take more of it. */
-const DRAIN_MICROS = 100;
 
 type Kind = 'pipe' | 'socket' | 'file';
 
@@ -71,6 +69,12 @@ export class ShardWriter {
 		// A pipe may have no more slots than that, where its user has used up what the kernel grants.
 		const min = free === this.#slots.count ? 1 : 0;
 		return Math.max(min, free - SPARE_SLOTS) * PAGE;
+	}
+
+	/** Calls `wake` once with the epoll events when it is writable or its reader is gone; returns what ends the wait. */
+	onceWritable(wake: (events: number) => void): () => void {
+		poller.once(this.#fd, EPOLLOUT, wake);
+		return () => poller.cancel(this.#fd, EPOLLOUT);
 	}
 
 	/** Bytes that were written and that the reader has not taken yet, as far as the kernel can tell. */
@@ -217,9 +221,6 @@ export class ShardWriter {
 		const { signal } = this.run;
 		const { deadline } = new StallDetector(this.shard.stallMillis);
 		if (!(await waitFor(this.#fd, EPOLLOUT, { signal, deadline }))) throw stalled(this.shard);
-		if (this.kind !== 'pipe') return;
-		await poller.pause(DRAIN_MICROS);
-		signal.throwIfAborted();
 	}
 
 	/** The error for a reader that has ended. */
