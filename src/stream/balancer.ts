@@ -1,6 +1,7 @@
 /**
- * All shards of a capture. Each chunk goes to the shard with the most room, so that a slow one never stalls the others. Where
- * there is one shard only, there is no choice: a chunk is begun whether there is room or not.
+ * All shards of a capture. Of those that have room for a chunk, the one that has got the fewest bytes takes it: equal readers get
+ * equal shares, and a slow one never stalls the others. Where there is one shard only, there is no choice: a chunk is begun
+ * whether there is room or not.
  *
  * While all shards are full, the kernel tells when one has room again. A pause is made only where it has a little: its reader has
  * three quarters of a pipe left then, and cannot run dry meanwhile.
@@ -33,8 +34,6 @@ export class ShardBalancer {
 	#gathering: ShardWriter | undefined;
 	/** Wakes the call that waits for room. */
 	#look: (() => void) | undefined;
-	/** Of shards with the same room, the one that is asked first: it changes, so that all of them take part. */
-	#first = 0;
 
 	/** An error in the background, between two calls, ends `run`. */
 	constructor(
@@ -45,7 +44,7 @@ export class ShardBalancer {
 	}
 
 	/**
-	 * The shard with the most room, if one has enough for `wanted` bytes and no call is waiting. Throws once the run has failed:
+	 * A shard with enough room for `wanted` bytes, if there is one and no call is waiting. Throws once the run has failed:
 	 * nothing more is written then, and above all no end of the image.
 	 */
 	tryTake(wanted: number): ShardLease | undefined {
@@ -53,7 +52,7 @@ export class ShardBalancer {
 		if (this.#line) return undefined;
 		// Small records go where the last one waits to be written: asking every shard for its room costs a call each.
 		const last = this.#gathering;
-		if (wanted > SMALL || !last || last.busy || last.full) return this.#roomiest(wanted);
+		if (wanted > SMALL || !last || last.busy || last.full) return this.#choose(wanted);
 		last.busy = true;
 		return { writer: last, room: SMALL };
 	}
@@ -93,23 +92,16 @@ export class ShardBalancer {
 		this.run.signal.throwIfAborted();
 	}
 
-	#roomiest(wanted: number): ShardLease | undefined {
+	#choose(wanted: number): ShardLease | undefined {
 		const [only] = this.writers;
 		if (this.writers.length === 1) return only!.busy ? undefined : lease(only!, wanted);
-		let best: ShardWriter | undefined;
-		let bestRoom = 0;
-		const count = this.writers.length;
-		const first = this.#first;
-		for (let i = 0; i < count; i++) {
-			const writer = this.writers[(first + i) % count]!;
-			if (writer.busy) continue;
+		let best: ShardLease | undefined;
+		for (const writer of this.writers) {
+			if (writer.busy || (best && writer.written >= best.writer.written)) continue;
 			const room = writer.room();
-			if (room <= bestRoom || room < writer.enough(wanted)) continue;
-			best = writer;
-			bestRoom = room;
-			this.#first = (first + i + 1) % count;
+			if (room > 0 && room >= writer.enough(wanted)) best = { writer, room };
 		}
-		return best && lease(best, bestRoom);
+		return best && lease(best.writer, best.room);
 	}
 
 	async #whenRoom(wanted: number): Promise<ShardLease> {
@@ -118,17 +110,23 @@ export class ShardBalancer {
 		);
 		for (let micros = MIN_PAUSE; ; micros = Math.min(micros * 2, MAX_PAUSE)) {
 			this.run.signal.throwIfAborted();
-			const held = this.#roomiest(wanted) ?? (await this.#change(stalls), this.#roomiest(wanted));
+			let held = this.#choose(wanted);
+			if (!held) {
+				await this.#change(stalls);
+				held = this.#choose(wanted);
+			}
 			if (held) return held;
 			for (const [writer, stall] of stalls) checkStall(writer, stall);
-			await poller.pause(micros);
+			await Promise.race([new Promise<void>((resolve) => (this.#look = resolve)), poller.pause(micros)]);
+			this.#look = undefined;
 		}
 	}
 
-	/** Resolves when a shard that no one holds is writable, when one is given back, or when a reader may have stalled. */
+	/** Resolves when a shard that is not leased is writable, when one is given back, or when a reader may have stalled. */
 	async #change(stalls: Map<ShardWriter, StallDetector>): Promise<void> {
 		// Then nothing else waits for a shard that is not busy.
 		this.#flush();
+		this.run.signal.throwIfAborted();
 		const events = await new Promise<number>((resolve) => {
 			const ends: (() => void)[] = [];
 			const settle = (events = 0) => {
