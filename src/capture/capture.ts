@@ -59,7 +59,7 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 	try {
 		criu = await job.criu.accept(signal);
 		const { references, asked } = job.plan(criu.fd);
-		pages = new PageTransfer(references, peerOf(criu.fd).pid, job.log);
+		pages = new PageTransfer(references, asked !== undefined, peerOf(criu.fd).pid, job.log);
 		for (const { name, fd } of job.extFiles) sendExtFile(name, fd, image);
 		const captured = await captureFrom(new CriuDump(job, criu, pages, image), asked);
 		captured.criuClosed.finally(() => release?.()).catch(() => {});

@@ -16,23 +16,26 @@ export class PageTransfer {
 	#restorePriority: (() => void) | undefined;
 
 	/**
+	 * @param held an action script keeps the application stopped until the stream is delivered
 	 * @param tracer the process of the dumping CRIU
 	 * @param log told why pages are copied although references were wanted
 	 */
 	constructor(
 		private references: References,
+		readonly held: boolean,
 		tracer: number,
 		readonly log: Pick<Log, 'info'>,
 	) {
 		this.#corrections = new PageCorrections(tracer, references === 'corrected');
-		if (references === 'never') this.#restorePriority = raisePriority();
+		if (references === 'never') this.#hurry();
 	}
 
 	/** How the file `name` is to be read; to be called when CRIU asks for it, and before anything of it is read. */
 	async wayOf(name: string): Promise<SourceFile['by']> {
 		const ofProcess = await this.#corrections?.requested(name).catch((error) => this.#giveUp(error));
-		if (this.references === 'always') return isPages(name) ? 'reference' : 'copy';
-		return this.references === 'corrected' && ofProcess ? 'reference' : 'copy';
+		const moved = this.references === 'corrected' ? ofProcess : this.references === 'always' && isPages(name);
+		if (moved) return 'reference';
+		return this.held ? 'copy' : 'copy at once';
 	}
 
 	/** Takes the parts of the file `name`; undefined: nothing of it is needed here. */
@@ -75,6 +78,11 @@ export class PageTransfer {
 			);
 		this.log.info(`copying pages instead of moving them by reference: ${describeError(cause)}`);
 		this.references = 'never';
-		this.#restorePriority = raisePriority();
+		this.#hurry();
+	}
+
+	/** Everything is copied from now on; without a script that is a race against CRIU. */
+	#hurry(): void {
+		if (!this.held) this.#restorePriority = raisePriority();
 	}
 }

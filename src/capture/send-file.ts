@@ -2,7 +2,7 @@
  * One file of an image: from a descriptor to the shards.
  *
  * A small file is read into memory and leaves with its markers in one write. A large one is moved by reference, or copied
- * (copied.ts) where its pages may still change. A move takes all that CRIU's pipe holds, and the next one waits until there is
+ * (copied.ts, copied-at-once.ts) where its pages may still change. A move takes all that CRIU's pipe holds, and the next one waits until there is
  * something again: CRIU fills the whole pipe in one call, so neither side contends for the lock of the pipe, and neither pauses.
  */
 import { isPages } from '../images/names.js';
@@ -14,8 +14,9 @@ import { waitFor } from '../libc/wait.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { ImageWriter } from '../stream/image-writer.js';
 import { SMALL } from '../stream/shard-writer.js';
-import { giveBack, takeBuffer } from './buffers.js';
+import { smallBuffers } from './buffers.js';
 import { sendCopied } from './copied.js';
+import { sendCopiedAtOnce } from './copied-at-once.js';
 import type { SourceFile } from './source-file.js';
 
 /** Up to this many bytes in the pipe of a large file are copied: moving costs more, and they may be spread over many pages. */
@@ -23,15 +24,16 @@ const WORTH_COPYING = 16 << 10;
 
 /** Sends the whole of `file`; resolves when its end was written, with false where the file is empty. */
 export async function sendFile(file: SourceFile, image: ImageWriter, signal: AbortSignal): Promise<boolean> {
-	const memory = takeBuffer();
+	const memory = smallBuffers.take();
 	// Images of memory are large: there is no need to look at their first bytes.
 	const large = file.by === 'reference' && isPages(file.name);
 	const size = large ? 0 : await readStart(file, memory, signal);
-	if (size === SMALL && file.by === 'copy') {
-		await sendCopied(file, memory, image, signal);
+	if (size === SMALL && file.by === 'copy at once') {
+		await sendCopiedAtOnce(file, memory, image, signal);
 		return true;
 	}
-	if (large || size === SMALL) {
+	if (size === SMALL && file.by === 'copy') await sendCopied(file, memory, image, signal);
+	else if (large || size === SMALL) {
 		if (size) await image.put(file.name, memory, false);
 		await sendByReference(file, memory, image, signal);
 	} else {
@@ -39,7 +41,7 @@ export async function sendFile(file: SourceFile, image: ImageWriter, signal: Abo
 		file.keep?.(whole);
 		await image.put(file.name, whole, true);
 	}
-	giveBack(memory);
+	smallBuffers.giveBack(memory);
 	return large || size > 0;
 }
 

@@ -3,8 +3,12 @@ export interface SourceFile {
 	name: string;
 	/** Non-blocking, or a regular file. Its owner is the caller of sendFile: as a rule an ImageSender, which closes it. */
 	fd: number;
-	/** By reference: from a pipe whose pages nothing will write to again. */
-	by: 'reference' | 'copy';
+	/**
+	 * - reference: from a pipe, whose pages do not change before every reader of the stream has done with them;
+	 * - copy: its content does not change before the stream is delivered;
+	 * - copy at once: it changes soon after the pipe was closed.
+	 */
+	by: 'reference' | 'copy' | 'copy at once';
 	/** Called with each part of a copied file, which it has to copy if it needs it for longer than the call. */
 	keep?: ((part: Buffer) => void) | undefined;
 }
