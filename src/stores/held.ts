@@ -1,26 +1,27 @@
 /**
- * The image of a replay, held until CRIU asks for it: small files in ordinary buffers, large ones in segments, from which
- * CRIU takes the pages themselves.
+ * The image of a replay, held until CRIU asks for it: small files in slabs, large ones in segments, from which CRIU
+ * takes the pages themselves.
  */
 import { Image, type ReadableFile } from '../stream/image.js';
 import type { FileWriter, Store } from '../stream/store.js';
-import { BufferFile } from './buffer-file.js';
 import { LargeFile } from './large-file.js';
 import { type AllocatorOptions, SegmentAllocator } from './room.js';
+import { Slabs } from './slabs.js';
 
-/** Files up to this size stay in buffers. */
+/** Files up to this size go to slabs. */
 export const MAX_SMALL_FILE = 64 << 10;
 
-/** A file that has to stay in a buffer is no larger than this: files.img of half a million open files. */
+/** A file that has to stay in one piece is no larger than this: files.img of half a million open files. */
 export const MAX_WHOLE_FILE = 64 << 20;
 
 export class HeldStore implements Store {
 	readonly image = new Image<ReadableFile>();
 	readonly #room: SegmentAllocator;
+	readonly #slabs = new Slabs();
 	/** Those that have begun. */
 	readonly #large = new Set<LargeFile>();
 
-	/** `whole`: a file that stays in a buffer whatever its size, because it is read here. */
+	/** `whole`: a file that stays in one piece whatever its size, because it is read here. */
 	constructor(
 		readonly options: AllocatorOptions,
 		readonly whole?: string,
@@ -30,7 +31,7 @@ export class HeldStore implements Store {
 
 	create(name: string): FileWriter {
 		const maxSmall = name === this.whole ? MAX_WHOLE_FILE : MAX_SMALL_FILE;
-		return new HeldWriter(name, maxSmall, this.#room, this.image, this.#large);
+		return new HeldWriter(name, maxSmall, this.#room, this.#slabs, this.image, this.#large);
 	}
 
 	/** Frees everything that CRIU has not read. */
@@ -52,6 +53,7 @@ class HeldWriter implements FileWriter {
 		readonly name: string,
 		readonly maxSmall: number,
 		readonly room: SegmentAllocator,
+		readonly slabs: Slabs,
 		readonly image: Image<ReadableFile>,
 		readonly allLarge: Set<LargeFile>,
 	) {}
@@ -90,7 +92,6 @@ class HeldWriter implements FileWriter {
 			this.image.add(this.#large);
 			return;
 		}
-		const data = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
-		this.image.add(new BufferFile(this.name, data));
+		this.image.add(this.slabs.file(this.name, this.#parts, this.#size));
 	}
 }

@@ -7,7 +7,7 @@ import { fail } from '../runtime/cancellation.js';
 import { StreamError } from '../runtime/stream-error.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { Marker } from './marker.js';
-import { MarkerSequencer } from './sequencer.js';
+import { type Files, MarkerSequencer } from './sequencer.js';
 import type { Shard } from './shard.js';
 import { type LastActivity, ShardReader } from './shard-reader.js';
 import type { FileWriter, Store } from './store.js';
@@ -43,10 +43,11 @@ export async function load(
 	};
 }
 
-class Loader {
+class Loader implements Files<FileWriter> {
 	files = 0;
-	readonly #order = new MarkerSequencer();
-	readonly #writers = new Map<string, FileWriter>();
+	readonly #order = new MarkerSequencer<FileWriter>(this);
+	/** Files that have ended and are not in the image of the store: they went elsewhere. */
+	readonly #elsewhere = new Set<string>();
 	/** The next marker of each shard, once it is known. */
 	readonly #next: (Marker | 'end' | undefined)[];
 	/** By shard: the wait for its next marker, while there is one. */
@@ -88,13 +89,21 @@ class Loader {
 		const marker = this.#next[shard] as Marker;
 		this.#next[shard] = undefined;
 		const step = this.#order.take(marker);
-		if (step?.kind === 'data')
-			return this.#payload(this.readers[shard]!, this.#writer(step.name), step.bytes);
+		if (step?.kind === 'data') return this.#payload(this.readers[shard]!, step.file, step.bytes);
 		if (step?.kind === 'file-end') {
-			this.#writer(step.name).end();
-			this.#writers.delete(step.name);
+			step.file.end();
+			if (!this.store.image.file(step.name)) this.#elsewhere.add(step.name);
 		}
 		return undefined;
+	}
+
+	begin(name: string): FileWriter {
+		this.files++;
+		return this.store.create(name);
+	}
+
+	hasEnded(name: string): boolean {
+		return this.store.image.file(name) !== undefined || this.#elsewhere.has(name);
 	}
 
 	/** The shard that has the next marker, or -1. Reads what is there. */
@@ -133,15 +142,6 @@ class Loader {
 		} finally {
 			this.#waits[i] = undefined;
 		}
-	}
-
-	#writer(name: string): FileWriter {
-		let writer = this.#writers.get(name);
-		if (!writer) {
-			this.#writers.set(name, (writer = this.store.create(name)));
-			this.files++;
-		}
-		return writer;
 	}
 
 	/** Takes the `bytes` behind a marker; undefined where everything was there already. */

@@ -158,4 +158,36 @@ test('--memory-limit with --spool: the whole image is received, and the spool is
 	assert.equal(readdirSync(spool), []);
 });
 
+/** Beside its content: a name, an object and an entry in a map are 130 bytes; the rest is reserve. */
+const MAX_PER_FILE = 250;
+const SMALL = 100;
+const nameOf = (i: number) => `core-${100_000 + i}.img`;
+const bodyOf = (i: number) => content(i % 1000, SMALL);
+
+/** Replays an image of so many small files, and returns the peak of what the process had resident. */
+async function residentWith(files: number): Promise<number> {
+	const { process, work, shards } = startExtract();
+	const batch = 1000;
+	for (let first = 0; first < files; first += batch) {
+		const numbers = Array.from({ length: batch }, (_, i) => first + i);
+		const parts = numbers.flatMap((i) => [file(nameOf(i)), data(bodyOf(i)), fileEnd()]);
+		await shards[0]!.write(rest(3 * first, ...parts));
+	}
+	await shards[0]!.end(rest(3 * files, imageEnd()));
+	const restore = await StandInRestore.connect({ work, process });
+	for (const i of [0, files >> 1, files - 1])
+		assert.ok((await restore.read(nameOf(i)))?.equals(bodyOf(i)), nameOf(i));
+	const bytes = resident(process.pid);
+	restore.close();
+	await process.ends();
+	return bytes;
+}
+
+test('many small files: their content, and little for each of them', async () => {
+	const few = 20_000;
+	const many = 150_000;
+	const each = ((await residentWith(many)) - (await residentWith(few))) / (many - few);
+	assert.ok(each < SMALL + MAX_PER_FILE, `${Math.round(each)} bytes for each file of ${SMALL}`);
+});
+
 test.run();

@@ -149,14 +149,16 @@ test(
 	() => {
 		fc.assert(
 			fc.property(placedSteps, ({ placed }) => {
-				const order = new MarkerSequencer();
+				const ended = new Set<string>();
+				const order = new MarkerSequencer({ begin: (name) => name, hasEnded: (name) => ended.has(name) });
 				try {
 					for (const { step, seq } of placed) {
 						if (step.kind === 'unknown' || (step.kind === 'file' && !isPlain(step.name))) return;
 						const body = step.kind === 'data' ? { kind: step.kind, bytes: step.bytes.length } : step;
 						const marker = { ...body, seq } as Marker;
 						if (!order.isDue(marker)) return;
-						order.take(marker);
+						const taken = order.take(marker);
+						if (taken?.kind === 'file-end') ended.add(taken.name);
 					}
 				} catch (error) {
 					isRefusal(error);

@@ -1,16 +1,22 @@
 /**
  * How the payload of a stream gets into a store: read with its marker, or moved, depending on the bytes received by then.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { bytesWaiting } from '../../src/libc/pipes.js';
 import { DirectoryStore } from '../../src/stores/directory.js';
+import { withExtFiles } from '../../src/stores/ext.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { LargeFile } from '../../src/stores/large-file.js';
+import { withCorrections } from '../../src/stream/corrected-store.js';
+import { CORRECTIONS } from '../../src/stream/corrections.js';
 import { load } from '../../src/stream/load.js';
+import type { Store } from '../../src/stream/store.js';
+import { afterwards } from '../support/cleanup.js';
 import { content } from '../support/content.js';
-import { data, file, fileEnd, imageEnd, streamOf } from '../support/markers.js';
+import { failureOf } from '../support/failure.js';
+import { data, file, fileEnd, imageEnd, streamOf, whole } from '../support/markers.js';
 import { pipe } from '../support/pipe.js';
 import { contentOf } from '../support/stored.js';
 import { suite } from '../support/suite.js';
@@ -64,6 +70,30 @@ for (const bytes of sizes) {
 			store.close();
 		}
 	});
+}
+
+const ways: [what: string, name: string, (store: Store) => Store][] = [
+	['held', 'a.img', (store) => store],
+	['of corrections', CORRECTIONS, (store) => withCorrections(store).store],
+	['that goes to a descriptor', 'a.img', (store) => toNull(store, 'a.img')],
+];
+for (const [what, name, through] of ways) {
+	test(`refuses a file ${what} that continues after its end`, async () => {
+		const log = { info() {} };
+		const held = new HeldStore({ keep: false, memoryLimit: undefined, spool: undefined, log });
+		afterwards(() => held.close());
+		const { readEnd, writeEnd } = pipe();
+		const shard = { fd: readEnd.fd, name: 'the shard', stallMillis: 0 };
+		await writeEnd.end(streamOf(...whole(name, ''), ...whole('b.img', 'b'), file(name), data('more')));
+		const error = await failureOf(load([shard], through(held), new AbortController()));
+		assert.match(error.message, `file "${name}" has data after its end`);
+	});
+}
+
+/** `store`, but the file `name` goes to /dev/null. */
+function toNull(store: Store, name: string): Store {
+	const fd = openSync('/dev/null', 'w');
+	return withExtFiles(store, [{ name, fd }], new AbortController().signal).store;
 }
 
 test('names of the maximum length of a file system, over existing files', async () => {

@@ -11,27 +11,32 @@ const data = (bytes: number): MarkerBody => ({ kind: 'data', bytes });
 const fileEnd: MarkerBody = { kind: 'file-end' };
 const imageEnd: MarkerBody = { kind: 'image-end' };
 
-function take(...bodies: MarkerBody[]): (Step | undefined)[] {
-	const order = new MarkerSequencer();
-	return bodies.map((body) => order.take({ seq: order.next, ...body }));
+function take(...bodies: MarkerBody[]): (Step<string> | undefined)[] {
+	const ended = new Set<string>();
+	const order = new MarkerSequencer<string>({ begin: (name) => name, hasEnded: (name) => ended.has(name) });
+	return bodies.map((body) => {
+		const step = order.take({ seq: order.next, ...body });
+		if (step?.kind === 'file-end') ended.add(step.name);
+		return step;
+	});
 }
 
 test('data belongs to the file that was named last, and files may be interleaved', () => {
 	assert.equal(take(file('a'), data(3), file('b'), data(4), fileEnd, file('a'), data(5), fileEnd, imageEnd), [
 		undefined,
-		{ kind: 'data', name: 'a', bytes: 3 },
+		{ kind: 'data', file: 'a', bytes: 3 },
 		undefined,
-		{ kind: 'data', name: 'b', bytes: 4 },
-		{ kind: 'file-end', name: 'b' },
+		{ kind: 'data', file: 'b', bytes: 4 },
+		{ kind: 'file-end', name: 'b', file: 'b' },
 		undefined,
-		{ kind: 'data', name: 'a', bytes: 5 },
-		{ kind: 'file-end', name: 'a' },
+		{ kind: 'data', file: 'a', bytes: 5 },
+		{ kind: 'file-end', name: 'a', file: 'a' },
 		{ kind: 'image-end' },
 	]);
 });
 
 test('an empty file is a file', () => {
-	assert.equal(take(file('a'), fileEnd), [undefined, { kind: 'file-end', name: 'a' }]);
+	assert.equal(take(file('a'), fileEnd), [undefined, { kind: 'file-end', name: 'a', file: 'a' }]);
 });
 
 test('an image without files is valid', () => {
@@ -51,7 +56,7 @@ for (const [why, bodies, message] of refused) {
 }
 
 test('only the next marker is due', () => {
-	const order = new MarkerSequencer();
+	const order = new MarkerSequencer({ begin: (name) => name, hasEnded: () => false });
 	assert.ok(order.isDue({ seq: 0, ...file('a') }));
 	assert.not(order.isDue({ seq: 1, ...fileEnd }));
 	order.take({ seq: 0, ...file('a') });
@@ -60,7 +65,7 @@ test('only the next marker is due', () => {
 });
 
 test('nothing comes after the end of the image', () => {
-	const order = new MarkerSequencer();
+	const order = new MarkerSequencer({ begin: (name) => name, hasEnded: () => false });
 	order.take({ seq: 0, ...imageEnd });
 	assert.ok(order.done);
 	assert.throws(() => order.isDue({ seq: 1, ...file('a') }), /marker 1 comes after the end of the image/);
