@@ -136,5 +136,5 @@ function createFifo(path: string, flags: number): number {
 
 /** Removes what a capture that was killed has left in `workDir`, where no other runs. */
 export function removeLeftFifos(workDir: string): void {
-	for (const name of readdirSync(workDir)) if (isFifoName(name)) rmSync(join(workDir, name), { force: true });
+	for (const name of readdirSync(workDir)) if (isFifoName(name)) removeRegistered(join(workDir, name));
 }
