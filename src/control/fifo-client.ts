@@ -136,5 +136,11 @@ function createFifo(path: string, flags: number): number {
 
 /** Removes what a capture that was killed has left in `workDir`, where no other runs. */
 export function removeLeftFifos(workDir: string): void {
-	for (const name of readdirSync(workDir)) if (isFifoName(name)) removeRegistered(join(workDir, name));
+	let names: string[] = [];
+	try {
+		names = readdirSync(workDir);
+	} catch {
+		// A directory may be writable without being readable.
+	}
+	for (const name of names) if (isFifoName(name)) removeRegistered(join(workDir, name));
 }

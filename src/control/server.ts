@@ -131,13 +131,14 @@ export class ControlServer {
 
 	/**
 	 * Unlinks the socket, and resolves once all questions are answered (with a failure where nothing was decided), or
-	 * after a second. Safe to call twice.
+	 * after three seconds. Safe to call twice.
 	 */
 	async close(): Promise<void> {
 		if (this.#closed) return;
 		this.#closed = true;
 		this.fail('the streamer was stopped');
 		if (this.#fifos) await within(FAILED_LINGER_MILLIS, this.#fifos.end());
+		this.#fifos?.destroy();
 		removeRegistered(this.path);
 		this.#endAccepting();
 		poller.close(this.#fd);

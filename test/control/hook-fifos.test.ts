@@ -140,6 +140,18 @@ test('a stream that is slow is left to Node, and not given up', async () => {
 	assert.is(server.givenUp.aborted, false);
 });
 
+test('with every signal blocked or ignored the script waits no longer', async () => {
+	for (const option of ['--block-signal', '--ignore-signal']) {
+		const dir = temporaryDirectory();
+		const server = await claimed(dir);
+		const { directory } = withProgram('hook', `exec env ${option} '${HOOK}'`);
+		const script = new Script('post-dump', imageDir(dir), {}, join(directory, 'hook'));
+		await until('Node asks as well', () => server.waiting === 2);
+		server.finish();
+		await script.succeeds();
+	}
+});
+
 test('a timeout is one of both waits together', async () => {
 	const dir = temporaryDirectory();
 	const server = await claimed(dir);
