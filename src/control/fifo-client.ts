@@ -54,14 +54,18 @@ export class FifoClient implements Asker {
 		const answer = join(workDir, names.answer);
 		this.#paths = [question, answer];
 		this.#events = events;
+		let opened: number | undefined;
 		try {
-			this.#question = createFifo(question, O_RDONLY);
+			opened = createFifo(question, O_RDONLY);
 			this.#answer = createFifo(answer, O_RDWR);
 		} catch (error) {
+			if (opened !== undefined) close(opened);
 			this.#remove();
 			throw error;
 		}
-		void this.#listen();
+		this.#question = opened;
+		// Without the FIFOs the script asks on the socket.
+		this.#listen().catch(() => this.destroy());
 	}
 
 	get waiting(): number {

@@ -118,6 +118,7 @@ test('in a directory without FIFOs', async () => {
 	const server = controlServer(dir);
 	server.criuSocketReady();
 	await run('pre-stream', dir).succeeds();
+	assert.equal(openFifos(dir), []);
 	server.connected(process.pid);
 	server.finish();
 	await run('post-dump', dir).succeeds();
