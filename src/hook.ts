@@ -1,6 +1,6 @@
 /**
- * The action script for `criu dump` and `criu restore`: CRIU starts scripts/criu-streamer-hook, which starts this for the
- * two actions that are used. It makes CRIU connect only once the streamer is ready (pre-stream), and end the application
+ * The action script for `criu dump` and `criu restore`: CRIU starts scripts/criu-streamer-hook, which starts this at
+ * pre-stream, and at post-dump unless it has learned without Node that the stream is delivered. It makes CRIU connect only once the streamer is ready (pre-stream), and end the application
  * only once the stream is delivered (post-dump): if this fails, CRIU lets the application live.
  *
  * The application is frozen meanwhile, so only required modules are loaded.
@@ -16,6 +16,7 @@ import { describeError } from './runtime/errors.js';
 import { MAX_TIMER_SECONDS } from './runtime/timers.js';
 import { PROGRAM } from './runtime/version.js';
 
+const CRIU_GONE = new Error('before CRIU was gone');
 const DEFAULT_SECONDS = 600;
 /** Timers count whole milliseconds. */
 const MIN_SECONDS = 0.001;
@@ -26,6 +27,9 @@ const CRIU_MILLIS = 1000;
 
 /** The options for what a streamer that serves another CRIU recommends in its answer, which names none. */
 const REFUSAL_OPTIONS: Record<Role, string> = { capture: '--work-dir', serve: '--work-dir, --criu-clients' };
+
+/** How many seconds the shell has waited for an answer on the FIFOs of a capture; 0: there were none. */
+const waited = Number(process.argv[2] ?? 0);
 
 /** The effect of any failure at post-dump, appended to its message. */
 const EFFECT = '; the application goes on running';
@@ -39,10 +43,10 @@ async function main(): Promise<void> {
 	const name = enter(imageDir);
 
 	const cancel = new AbortController();
-	const timer = setTimeout(() => cancel.abort(new Error(`within ${seconds} s`)), seconds * 1000);
+	const timer = setTimeout(() => cancel.abort(new Error(`within ${seconds} s`)), (seconds - waited) * 1000);
 	// The directory is a descriptor of CRIU's in /proc: it disappears when CRIU ends.
 	const watch = setInterval(() => {
-		if (!existsSync(imageDir)) cancel.abort(new Error('before CRIU was gone'));
+		if (!existsSync(imageDir)) cancel.abort(CRIU_GONE);
 	}, CRIU_MILLIS);
 	try {
 		await (action === 'pre-stream' ? untilReady(name, imageDir, cancel) : untilFinished(name, cancel));
@@ -59,6 +63,8 @@ function enter(imageDir: string): string {
 		process.chdir(imageDir);
 		return name;
 	} catch (error) {
+		// The shell found it there.
+		if (waited && !existsSync(imageDir)) throw new Error(tooLate(CRIU_GONE));
 		const { errno = 0 } = error as NodeJS.ErrnoException;
 		throw accessError(`cannot enter the images directory ${imageDir}`, imageDir, errno);
 	}
@@ -122,7 +128,9 @@ async function untilFinished(dir: string, cancel: AbortController): Promise<void
 	const reply = await ask(controlSocketName('capture'), { finished: {} }, cancel.signal);
 	if (reply.kind === 'done') return;
 	if (reply.kind === 'inaccessible') throw unreachable('capture', dir, reply.errno);
-	throw new Error(cancel.signal.aborted ? tooLate(cancel.signal.reason) : lost(reply, dir));
+	if (cancel.signal.aborted) throw new Error(tooLate(cancel.signal.reason));
+	// A capture that has made FIFOs for this CRIU was there.
+	throw new Error(lost(reply.kind === 'absent' && waited ? { kind: 'lost' } : reply, dir));
 }
 
 function unreachable(role: Role, dir: string, errno: number): Error {

@@ -11,16 +11,30 @@ const QUESTION_MILLIS = 10_000;
 
 export type Subject = 'ready' | 'finished';
 
-export interface ClientEvents {
-	/** It sent a question; {@link Client.waitsFor} is true for it from then on. */
-	question(client: Client, subject: Subject): void;
-	/** It has shut down its side. Open questions are still answered: the answer shows whether it gave up too late. */
-	leave(client: Client): void;
-	/** The connection is closed. */
-	close(client: Client): void;
+/** An action script that asks, in whatever way. */
+export interface Asker {
+	/** Of the script, or of one that asked before it for the same CRIU. */
+	readonly line: Lineage;
+	/** How many questions wait for their answer. */
+	readonly waiting: number;
+	waitsFor(subject: Subject): boolean;
+	/** Answers `subject`, if that is still due. */
+	answer(subject: Subject, body: control.Answer.$Properties): void;
+	/** Ends the connection; resolves once the answers have left. */
+	end(): Promise<void>;
+	destroy(): void;
 }
 
-export class Client {
+export interface ClientEvents {
+	/** It sent a question; {@link Asker.waitsFor} is true for it from then on. */
+	question(client: Asker, subject: Subject): void;
+	/** It has shut down its side. Open questions are still answered: the answer shows whether it gave up too late. */
+	leave(client: Asker): void;
+	/** The connection is closed. */
+	close(client: Asker): void;
+}
+
+export class Client implements Asker {
 	readonly #socket: Socket;
 	readonly #waiting = new Set<Subject>();
 
@@ -62,7 +76,6 @@ export class Client {
 		});
 	}
 
-	/** How many questions wait for their answer. */
 	get waiting(): number {
 		return this.#waiting.size;
 	}
@@ -71,12 +84,10 @@ export class Client {
 		return this.#waiting.has(subject);
 	}
 
-	/** Answers `subject`, if that is still due. */
 	answer(subject: Subject, body: control.Answer.$Properties): void {
 		if (this.#waiting.delete(subject)) this.#socket.write(frame(control.Answer.encode(body).finish()));
 	}
 
-	/** Ends the connection; resolves once the answers have left. */
 	end(): Promise<void> {
 		return new Promise((resolve) => {
 			this.#socket.once('close', () => resolve()).end(() => resolve());

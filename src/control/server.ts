@@ -14,8 +14,9 @@ import { acceptAll } from '../net/accept-all.js';
 import { listenUnix, peerOf } from '../net/unix-socket.js';
 import type { control } from '../proto/messages.js';
 import { registerCleanup, removeRegistered } from '../runtime/cleanup.js';
-import { Client, type Subject } from './client.js';
-import { type Lineage, lineageOf } from './lineage.js';
+import { type Asker, Client, type ClientEvents, type Subject } from './client.js';
+import { FifoClient, removeLeftFifos } from './fifo-client.js';
+import { isSame, type Lineage, lineageOf } from './lineage.js';
 import { controlSocketName, type Role } from './paths.js';
 import { Slots } from './slots.js';
 
@@ -33,12 +34,20 @@ export class ControlServer {
 	readonly #fd: number;
 	readonly #endAccepting: () => void;
 	readonly #slots: Slots;
-	readonly #clients = new Set<Client>();
+	readonly #clients = new Set<Asker>();
+	/** The one among the clients that is none of the control socket, once a script has claimed this capture. */
+	#fifos: FifoClient | undefined;
 	/** Scripts that asked for the end of the stream, and disconnected, before a CRIU was connected. */
 	readonly #departed = new Set<Lineage>();
 	readonly #answers = new Map<Subject, control.Answer.$Properties>();
 	readonly #givenUp = new AbortController();
 	#resolveFinishedAsked!: () => void;
+	readonly #events: ClientEvents = {
+		question: (client, subject) =>
+			subject === 'finished' ? this.#answerFinished(client) : this.#answerReady(client),
+		leave: (client) => this.#handleLeave(client),
+		close: (client) => this.#clients.delete(client),
+	};
 	#failed = false;
 	#closed = false;
 
@@ -48,11 +57,16 @@ export class ControlServer {
 	});
 
 	/** `criuClients` CRIUs are served. */
-	constructor(workDir: string, role: Role, criuClients: number) {
+	constructor(
+		readonly workDir: string,
+		readonly role: Role,
+		criuClients: number,
+	) {
 		this.path = join(workDir, controlSocketName(role));
 		this.#slots = new Slots(role, criuClients);
 		this.#fd = listenUnix(this.path, 'connection');
 		registerCleanup(this.path);
+		if (role === 'capture') removeLeftFifos(workDir);
 		this.#endAccepting = acceptAll(this.#fd, (fd) => this.#accept(fd));
 	}
 
@@ -117,22 +131,18 @@ export class ControlServer {
 
 	/**
 	 * Unlinks the socket, and resolves once all questions are answered (with a failure where nothing was decided), or
-	 * after a second. Safe to call twice.
+	 * after three seconds. Safe to call twice.
 	 */
 	async close(): Promise<void> {
 		if (this.#closed) return;
 		this.#closed = true;
-		removeRegistered(this.path);
 		this.fail('the streamer was stopped');
+		if (this.#fifos) await within(FAILED_LINGER_MILLIS, this.#fifos.end());
+		this.#fifos?.destroy();
+		removeRegistered(this.path);
 		this.#endAccepting();
 		poller.close(this.#fd);
-		const ended = [...this.#clients].map((client) => client.end());
-		const expired = new AbortController();
-		await Promise.race([
-			Promise.all(ended),
-			delay(DRAIN_MILLIS, undefined, { signal: expired.signal }).catch(() => {}),
-		]);
-		expired.abort();
+		await within(DRAIN_MILLIS, Promise.all([...this.#clients].map((client) => client.end())));
 		for (const client of this.#clients) client.destroy();
 	}
 
@@ -145,18 +155,20 @@ export class ControlServer {
 		}
 	}
 
-	#answer(client: Client, subject: Subject): void {
+	#answer(client: Asker, subject: Subject): void {
 		const answer = this.#answers.get(subject);
 		if (answer) client.answer(subject, answer);
 	}
 
-	#answerReady(client: Client): void {
+	#answerReady(client: Asker): void {
 		const refusal = this.#failed ? undefined : this.#slots.claim(client.line);
-		if (refusal === undefined) this.#answer(client, 'ready');
-		else client.answer('ready', { refused: { reason: refusal } });
+		if (refusal === undefined) {
+			if (this.role === 'capture' && !this.#failed) this.#offerFifos(client.line);
+			this.#answer(client, 'ready');
+		} else client.answer('ready', { refused: { reason: refusal } });
 	}
 
-	#answerFinished(client: Client): void {
+	#answerFinished(client: Asker): void {
 		if (!client.waitsFor('finished')) return;
 		if (this.#slots.serves(client.line)) {
 			this.#resolveFinishedAsked();
@@ -167,7 +179,7 @@ export class ControlServer {
 	}
 
 	/** Handles the disconnection of a script before its answer, which matters only if it waited for the end of the stream. */
-	#handleLeave(client: Client): void {
+	#handleLeave(client: Asker): void {
 		if (!client.waitsFor('finished')) return;
 		if (this.#slots.serves(client.line)) this.#giveUp();
 		else if (this.#departed.size < MAX_CLIENTS) this.#departed.add(client.line);
@@ -184,14 +196,29 @@ export class ControlServer {
 			close(fd);
 			return;
 		}
-		const client = new Client(fd, lineageOf(peerOf(fd).pid), {
-			question: (client, subject) =>
-				subject === 'finished' ? this.#answerFinished(client) : this.#answerReady(client),
-			leave: (client) => this.#handleLeave(client),
-			close: (client) => this.#clients.delete(client),
-		});
-		this.#clients.add(client);
+		this.#clients.add(new Client(fd, lineageOf(peerOf(fd).pid), this.#events));
 	}
+
+	/** Lets the script of the CRIU that the script with `line` belongs to ask without Node, where that is possible. */
+	#offerFifos(line: Lineage): void {
+		const criu = this.#slots.claimedBy(line);
+		if (!criu?.start || (this.#fifos && isSame(this.#fifos.criu, criu))) return;
+		this.#fifos?.destroy();
+		this.#fifos = undefined;
+		try {
+			this.#fifos = new FifoClient(this.workDir, criu, line, this.#events);
+			this.#clients.add(this.#fifos);
+		} catch {
+			// The file system has no FIFOs: the script asks on the control socket.
+		}
+	}
+}
+
+/** Resolves when `ended` does, or after `millis`. */
+async function within(millis: number, ended: Promise<unknown>): Promise<void> {
+	const expired = new AbortController();
+	await Promise.race([ended, delay(millis, undefined, { signal: expired.signal }).catch(() => {})]);
+	expired.abort();
 }
 
 /** Starts to answer the action scripts of `criuClients` CRIUs in `workDir`. Throws where its socket cannot be made. */

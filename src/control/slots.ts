@@ -50,6 +50,11 @@ export class Slots {
 		return undefined;
 	}
 
+	/** The CRIU with a slot that the script with `line` belongs to. */
+	claimedBy(line: Lineage): Process | undefined {
+		return this.#slots.find(({ criu }) => descendsFrom(line, criu))?.criu;
+	}
+
 	/** CRIU `pid` (0: it cannot be seen) has connected, and is served. */
 	connect(pid: number): void {
 		const criu = processOf(pid);

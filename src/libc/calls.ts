@@ -64,6 +64,7 @@ export const splice = define<
 export const tee = define<[from: Fd, to: Fd, bytes: number, flags: number]>(
 	'intptr_t tee(int from, int to, size_t n, uint32_t flags)',
 );
+export const mkfifo = define<[path: string, mode: number]>('int mkfifo(const char *path, uint32_t mode)');
 export const pipe2 = define<[ends: Int32Array, flags: number]>('int pipe2(void *ends, int flags)');
 export const fcntl = define<[fd: Fd, command: number, argument: number]>(
 	'int fcntl(int fd, int cmd, intptr_t arg)',

@@ -54,6 +54,23 @@ test('CRIU acts on the answer of the streamer', async () => {
 	await application.gone();
 });
 
+test('Node is started at pre-stream only, before anything is frozen', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', 8, 1);
+	mkdirSync(join(scene.directory, 'bin'));
+	const node = `#!/bin/sh\necho "$CRTOOLS_SCRIPT_ACTION" >>${scene.directory}/started\nexec '${process.execPath}' "$@"\n`;
+	writeFileSync(join(scene.directory, 'bin/node'), node, { mode: 0o755 });
+	const capture = scene.shell('criu-image-streamer capture -W src >image');
+	await scene.socket('src', 'capture', capture);
+	const command = scene.shell(
+		`PATH="$PWD/bin:$PATH" exec "$criu" dump -D src -v4 -o dump.log --stream -t ${application.pid} --action-script ${HOOK}`,
+	);
+	await command.ends();
+	await capture.ends();
+	await application.gone();
+	assert.is(readFileSync(join(scene.directory, 'started'), 'utf8'), 'pre-stream\n');
+});
+
 test('a script that gives up: the application lives, and the stream, read later, is not a complete image', async () => {
 	const scene = new Scene();
 	const application = await scene.start('threads', 8, 1);
@@ -90,7 +107,7 @@ test('a capture that is killed while the script waits', async () => {
 const deaths: Record<string, string> = {
 	'is killed': 'kill -9 $$',
 	'cannot be started': 'exit 127',
-	'finds that CRIU is killed': 'kill -9 $PPID',
+	'finds that CRIU is killed': 'kill -9 $PPID; while [ -e $CRTOOLS_IMAGE_DIR ]; do :; done',
 };
 for (const [how, death] of Object.entries(deaths)) {
 	test(`a script that ${how} before it asks: the stream has no end`, async () => {
@@ -98,7 +115,7 @@ for (const [how, death] of Object.entries(deaths)) {
 		const application = await scene.start('threads', 8, 1);
 		mkdirSync(join(scene.directory, 'bin'));
 		const script = join(scene.directory, 'bin/criu-streamer-hook');
-		const text = `#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != post-dump ] || ${death}\nexec '${HOOK}'\n`;
+		const text = `#!/bin/sh\n[ $CRTOOLS_SCRIPT_ACTION != post-dump ] || { ${death}; }\nexec '${HOOK}'\n`;
 		writeFileSync(script, text, { mode: 0o755 });
 		const stream = scene.shell(
 			'criu-image-streamer -v3 capture -W src >image; code=$?; criu-image-streamer extract -D disk <image; exit $code',

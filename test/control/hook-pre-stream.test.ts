@@ -1,10 +1,9 @@
 /** The action script at pre-stream: CRIU continues when the streamer is ready. */
-import { readlinkSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { until } from '../support/until.js';
-import { pretendCriu, run, Script } from './script.js';
+import { isNode, pretendCriu, run, Script } from './script.js';
 import { asked, controlServer, SHORT_TIMEOUT } from './servers.js';
 
 const test = suite('action script, pre-stream');
@@ -21,7 +20,7 @@ test('the streamer starts later, and is ready even later', async () => {
 	for (const role of ['capture', 'serve'] as const) {
 		const dir = temporaryDirectory();
 		const script = run('pre-stream', dir);
-		await until('the script runs', () => isNode(script.child.pid!));
+		await until('the script runs', () => isNode(script));
 		assert.is(script.ended, false);
 		const server = controlServer(dir, role);
 		await asked(server);
@@ -81,13 +80,5 @@ test('no streamer starts', async () => {
 		/CRIU_STREAMER_TIMEOUT/,
 	);
 });
-
-function isNode(pid: number): boolean {
-	try {
-		return readlinkSync(`/proc/${pid}/exe`) === process.execPath;
-	} catch {
-		return false;
-	}
-}
 
 test.run();

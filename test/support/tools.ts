@@ -13,6 +13,7 @@ import { skip } from './suite.js';
 const packages: Record<string, readonly [string, ...string[]]> = {
 	age: ['age'],
 	'age-keygen': ['age'],
+	busybox: ['busybox-static'],
 	cc: ['gcc', 'libc6-dev'],
 	gcc: ['gcc', 'libc6-dev'],
 	gpg: ['gnupg'],
