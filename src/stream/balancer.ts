@@ -50,9 +50,10 @@ export class ShardBalancer {
 	tryTake(wanted: number): ShardLease | undefined {
 		this.run.signal.throwIfAborted();
 		if (this.#line) return undefined;
-		// Small records go where the last one waits to be written: asking every shard for its room costs a call each.
+		// Small records go where the last one waits to be written: asking every shard for its room costs a call each. That one may
+		// have no room at all, so it is not for a record that would be written by itself.
 		const last = this.#gathering;
-		if (wanted > SMALL || !last || last.busy || last.full) return this.#choose(wanted);
+		if (wanted >= SMALL || !last || last.busy || last.full) return this.#choose(wanted);
 		last.busy = true;
 		return { writer: last, room: SMALL };
 	}
@@ -76,7 +77,7 @@ export class ShardBalancer {
 	release({ writer }: ShardLease): void {
 		writer.busy = false;
 		if (writer.full) writer.flushSoon(this.#roomAgain);
-		else if (this.#gathering !== writer) {
+		else if (writer.gathers && this.#gathering !== writer) {
 			if (!this.#gathering) setImmediate(this.#flush);
 			else if (!this.#gathering.busy) this.#gathering.flushSoon(this.#roomAgain);
 			this.#gathering = writer;

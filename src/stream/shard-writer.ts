@@ -94,6 +94,11 @@ export class ShardWriter {
 		this.#to += bytes.length;
 	}
 
+	/** Whether there are gathered records. */
+	get gathers(): boolean {
+		return this.#from < this.#to;
+	}
+
 	/** Whether gathered records should go out now. */
 	get full(): boolean {
 		return this.#to - this.#from >= SMALL;
