@@ -1,13 +1,11 @@
 /** One file on its way into the pipe that CRIU has handed over for it. */
 import { callError, EAGAIN, EINTR, EPIPE } from '../libc/errno.js';
-import { bytesWaiting, enlargePipe } from '../libc/pipes.js';
+import { enlargePipe } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
 import { waitFor } from '../libc/wait.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import type { FileReader, ReadableFile } from '../stream/image.js';
 
-/** Between two looks while CRIU empties its pipe, in microseconds. */
-const DRAIN_MICROS = 50;
 /** The size of a pipe that was not enlarged: it takes a file of as much at once. */
 const DEFAULT_PIPE = 64 << 10;
 
@@ -46,22 +44,11 @@ export class Transfer {
 			}
 			if (sent !== -EAGAIN) throw callError(`cannot send ${file.name} to CRIU`, sent);
 			await waitFor(pipe, EPOLLOUT, { signal });
-			await drained(pipe, pipeBytes);
 		}
 	}
 
 	close(): void {
 		this.reader.close();
 		poller.close(this.pipe);
-	}
-}
-
-/** Waits while CRIU reads and its pipe is more than half full: it is not to be filled page by page. */
-async function drained(pipe: number, size: number): Promise<void> {
-	for (let waiting = bytesWaiting(pipe); waiting > size >> 1; ) {
-		await poller.pause(DRAIN_MICROS);
-		const now = bytesWaiting(pipe);
-		if (now === waiting) return;
-		waiting = now;
 	}
 }

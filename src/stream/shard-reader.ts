@@ -2,8 +2,8 @@
  * One shard of a stream that is read: markers, and the payload behind some of them.
  *
  * What a pipe holds is first moved, all of it and by reference, into a pipe of our own, and read there, where nothing else
- * takes the lock. Reading markers from the sender's pipe while the sender fills it costs more than all the rest, because both
- * contend for that lock; so the sender is also given the time to fill its pipe.
+ * takes the lock: reading markers from the sender's pipe while the sender fills it costs more than all the rest, because both
+ * contend for that lock.
  */
 import { fcntl, read } from '../libc/calls.js';
 import { F_GETPIPE_SZ, PAGE } from '../libc/constants.js';
@@ -83,16 +83,12 @@ export class ShardReader {
 	async more(): Promise<void> {
 		const staging = this.#staging;
 		if (!staging) return this.#readable();
-		if (!staging.busy) await this.#readable();
-		await staging.letFill();
 		for (;;) {
 			// The pipes are closed once the run has failed.
 			this.signal.throwIfAborted();
 			const received = staging.fill();
-			if (received === -EAGAIN) {
-				await this.#readable();
-				await staging.letFill();
-			} else if (received >= 0) {
+			if (received === -EAGAIN) await this.#readable();
+			else if (received >= 0) {
 				this.#count(received);
 				return;
 			} else if (received !== -EINTR) throw this.#error(received);
