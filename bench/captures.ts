@@ -1,36 +1,10 @@
 /** Captures into each reader, beside the same pages straight into that reader. */
 import { mkdtempSync, rmSync } from 'node:fs';
+import { holder, toConnect } from './connection.js';
 import { load, type Run, type Settings, SMALL_BYTES } from './load.js';
 import { expand, ours } from './place.js';
 import type { Reader } from './readers.js';
-import { type Plan, type Row, usableReaders, type Values, warmth } from './rows.js';
-
-/** Time for a reader, ssh for example, to be connected before a run begins. */
-const SETTLE_MILLIS = 300;
-const SLOW_MILLIS = 1000;
-
-/** Options of both sides of a connection. */
-export function connection(
-	plan: Plan,
-	reader: Reader & { kind: 'connection' },
-): Record<'connect' | 'listen', string[]> {
-	const address = expand(reader.address, plan.place);
-	const cert = `${plan.place.TLS}/cert.pem`;
-	const [trust, prove] = reader.tls
-		? [
-				['--tls-ca', cert],
-				['--tls-cert', cert, '--tls-key', `${plan.place.TLS}/key.pem`],
-			]
-		: [[], []];
-	return { connect: ['--connect', address, ...trust], listen: ['--listen', address, ...prove] };
-}
-
-/** The command that holds an image at the other end of a connection. */
-export function holder(plan: Plan, reader: Reader & { kind: 'connection' }, dir: string): string {
-	return [...ours, '--work-dir', dir, ...connection(plan, reader).listen, 'serve'].map(quoted).join(' ');
-}
-
-const quoted = (text: string) => `'${text}'`;
+import { type Plan, type Row, SETTLE_MILLIS, usableReaders, type Values, warmth } from './rows.js';
 
 function shardFds(count: number): string {
 	return Array.from({ length: count }, (_, i) => 10 + i).join();
@@ -55,7 +29,7 @@ function trial(of: Trial, how: (dir: string) => { settings: Settings; command: s
 		bytes,
 		small: files,
 		shards: reader.shards ?? 1,
-		settle: reader.name === 'ssh' ? SLOW_MILLIS : SETTLE_MILLIS,
+		settle: reader.settle ?? SETTLE_MILLIS,
 		warm: warmth(bytes),
 	};
 	try {
@@ -76,17 +50,17 @@ function values(run: Run, { bytes, files = 0 }: Trial): Values {
 }
 
 function ourCapture(of: Trial, zeroCopy: 'always' | 'never'): Values {
-	const { plan, reader } = of;
+	const { reader } = of;
+	const { place } = of.plan;
 	const run = trial(of, (dir) => {
 		const streamer = [...ours, '--work-dir', dir, '--progress-fd', '9', '--zero-copy', zeroCopy];
 		const through = [...streamer, '--shard-fds', shardFds(reader.shards ?? 1), 'capture'];
 		if (reader.kind === 'pipe') return { settings: { reader: reader.command }, command: through };
-		if (reader.kind === 'file')
-			return { settings: { link: expand(reader.path, plan.place) }, command: through };
+		if (reader.kind === 'file') return { settings: { link: expand(reader.path, place) }, command: through };
 		const far = mkdtempSync(`${dir}/far-`);
 		return {
-			settings: { link: 'none', reader: `exec ${holder(plan, reader, far)}`, hold: 1 },
-			command: [...streamer, ...connection(plan, reader).connect, 'capture'],
+			settings: { link: 'none', reader: `exec ${holder(place, reader, far)}`, hold: 1 },
+			command: [...streamer, ...toConnect(place, reader), 'capture'],
 		};
 	});
 	return values(run, of);
@@ -103,21 +77,18 @@ function originalCapture(of: Trial): Values {
 	return values(run, of);
 }
 
-/** Without a streamer. */
+/** Without a streamer. What would be behind its connection is behind a plain one. */
 function limit(of: Trial): Values {
-	const { reader, plan } = of;
-	const { wall } = trial(of, () => {
-		if (reader.kind === 'file') return { settings: { link: expand(reader.path, plan.place) }, command: [] };
-		const keeps = reader.kind === 'connection' && reader.link !== 'pipe';
-		return {
-			settings: {
-				link: keeps ? reader.link : 'pipe',
-				reader: keeps ? '"$LOAD" keep' : reader.command,
-			},
-			command: [],
-		};
+	const { reader } = of;
+	const { place } = of.plan;
+	return trial(of, () => {
+		if (reader.kind === 'file') return { settings: { link: expand(reader.path, place) }, command: [] };
+		const settings =
+			reader.kind === 'connection' && reader.link !== 'pipe'
+				? { link: reader.link, reader: '"$LOAD" keep > /dev/null', hold: 1 }
+				: { reader: reader.command };
+		return { settings, command: [] };
 	});
-	return { wall };
 }
 
 /** Readers that copied captures are measured with: the fewer the readers do, the more a copy costs. */

@@ -1,7 +1,7 @@
 /**
  * What a capture's stream goes into, and what a replay's comes from. Commands are for bash; these variables are set:
  * LOAD (the load generators), MEMORY and DISK (directories of the bench), PORT (free), SSH (a configuration with the host
- * `target`), TLS (the path of a certificate and a key), IMAGE (a stream in a file, also as .lz4 and .zst).
+ * `target`), TLS (the directory of a certificate and a key), IMAGE (a stream in a file, also as .lz4 and .zst).
  */
 import { spawnSync } from 'node:child_process';
 
@@ -11,8 +11,8 @@ interface Way {
 	command: string;
 	/** Commands that have to be installed. */
 	needs?: string[];
-	/** As many streams, each through a command of its own. */
-	shards?: number;
+	/** Milliseconds until it is ready, where that is more than for most. */
+	settle?: number;
 }
 
 /**
@@ -21,8 +21,10 @@ interface Way {
  * - connection: a capture connects to `address`, where an extract of ours holds the image; `command` is for a streamer that can
  *   only write into pipes. Without a streamer memory is written through `link` into a reader that holds it.
  */
-export type Reader = Way &
-	(
+export type Reader = Way & {
+	/** As many streams, each into a command of its own. */
+	shards?: number;
+} & (
 		| { kind: 'pipe' }
 		| { kind: 'file'; path: string }
 		| { kind: 'connection'; address: string; link: 'tcp' | 'unix' | 'pipe'; tls?: true }
@@ -53,6 +55,7 @@ export const readers: Reader[] = [
 		kind: 'pipe',
 		command: 'ssh -F "$SSH" target "cat > /dev/null"',
 		needs: ['ssh', 'sshd', 'ssh-keygen'],
+		settle: 1000,
 	},
 	{ name: 'four lz4', kind: 'pipe', command: 'lz4 -c > /dev/null', needs: ['lz4'], shards: 4 },
 	{
@@ -72,8 +75,8 @@ export const readers: Reader[] = [
 		kind: 'connection',
 		address: 'tcp://127.0.0.1:$PORT',
 		link: 'tcp',
-		command: `${SOCAT} TCP-LISTEN:$PORT,bind=127.0.0.1,reuseaddr STDOUT | "$LOAD" keep &
-			${SOCAT} STDIN TCP:127.0.0.1:$PORT,${RETRY} && wait $!`,
+		command: `exec 3< <(${SOCAT} TCP-LISTEN:$PORT,bind=127.0.0.1,reuseaddr STDOUT | "$LOAD" keep)
+			${SOCAT} STDIN TCP:127.0.0.1:$PORT,${RETRY} && read -r <&3`,
 		needs: ['socat'],
 	},
 	{
@@ -81,8 +84,8 @@ export const readers: Reader[] = [
 		kind: 'connection',
 		address: 'unix:$MEMORY/socket',
 		link: 'unix',
-		command: `${SOCAT} UNIX-LISTEN:"$MEMORY/socket" STDOUT | "$LOAD" keep &
-			${SOCAT} STDIN UNIX-CONNECT:"$MEMORY/socket",${RETRY} && wait $!`,
+		command: `exec 3< <(${SOCAT} UNIX-LISTEN:"$MEMORY/socket" STDOUT | "$LOAD" keep)
+			${SOCAT} STDIN UNIX-CONNECT:"$MEMORY/socket",${RETRY} && read -r <&3`,
 		needs: ['socat'],
 	},
 	{
@@ -91,8 +94,9 @@ export const readers: Reader[] = [
 		address: 'tcp://127.0.0.1:$PORT',
 		link: 'pipe',
 		tls: true,
-		command: `${SOCAT} OPENSSL-LISTEN:$PORT,bind=127.0.0.1,reuseaddr,verify=0,cert="$TLS/cert.pem",key="$TLS/key.pem" STDOUT |
-			"$LOAD" keep & ${SOCAT} STDIN OPENSSL:127.0.0.1:$PORT,verify=0,${RETRY} && wait $!`,
+		command: `exec 3< <(${SOCAT} OPENSSL-LISTEN:$PORT,bind=127.0.0.1,reuseaddr,verify=0,cert="$TLS/cert.pem",key="$TLS/key.pem" STDOUT |
+			"$LOAD" keep)
+			${SOCAT} STDIN OPENSSL:127.0.0.1:$PORT,verify=0,${RETRY} && read -r <&3`,
 		needs: ['socat', 'openssl'],
 	},
 ];

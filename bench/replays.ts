@@ -4,10 +4,8 @@ import { image } from './images.js';
 import { load, type Settings, SMALL_BYTES } from './load.js';
 import { ours } from './place.js';
 import type { Sender } from './readers.js';
-import { type Plan, type Row, usableSenders, type Values, warmth } from './rows.js';
+import { type Plan, type Row, SETTLE_MILLIS, usableSenders, type Values, warmth } from './rows.js';
 
-/** Time for a streamer to be ready before its sender starts. */
-const SETTLE_MILLIS = 400;
 const PAGES = 'pages-1.img';
 /** Of small files, and of files to extract. */
 const cat: Sender = { name: 'cat', command: 'cat "$IMAGE"' };

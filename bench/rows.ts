@@ -78,5 +78,8 @@ function usable<T extends Reader | Sender>(plan: Plan, table: T[]): T[] {
 export const usableReaders = (plan: Plan) => usable(plan, readers);
 export const usableSenders = (plan: Plan) => usable(plan, senders);
 
+/** Time for the start of a streamer and of most readers, before the first byte. */
+export const SETTLE_MILLIS = 400;
+
 /** The memory that a run may need, and some reserve. */
 export const warmth = (bytes: number) => Math.round(bytes * 1.2 + 2 ** 26);

@@ -25,6 +25,7 @@ const options = await yargs(hideBin(process.argv))
 		sizes: { type: 'string', describe: 'Image sizes in GB [default: 1; quick: 0.06]' },
 		files: { type: 'number', describe: 'Small files [default: 40000; quick: 2000]' },
 		rounds: { type: 'number', describe: 'Runs of everything [default: 7; quick: 1]' },
+		runs: { type: 'number', describe: 'Runs of the balance of shards [default: 50; quick: 2]' },
 		only: { type: 'string', default: measures.join(), describe: 'What to measure' },
 		through: { type: 'string', default: '', describe: 'Readers and senders, by name [default: all]' },
 		peer: { type: 'string', describe: 'Another criu-image-streamer to run in turn with ours' },
@@ -64,7 +65,7 @@ async function makePlan(): Promise<Plan> {
 		files,
 		manyFiles: 5 * files,
 		rounds: options.rounds ?? (quick ? 1 : 7),
-		balanceRounds: quick ? 2 : 50,
+		balanceRounds: options.runs ?? (quick ? 2 : 50),
 		only,
 		through,
 		peer: options.peer,
@@ -81,9 +82,27 @@ async function runRow(row: Row, round: number): Promise<Sample[]> {
 	const samples: Sample[] = [];
 	for (const participant of round % 2 ? participants.toReversed() : participants)
 		samples.push({ ...what, participant, round, run: await runs[participant]!() });
-	const size = row.bytes ? `${(row.bytes / GB).toFixed(2)} GB` : `${row.files} files`;
-	say(`round ${round + 1}: ${row.measure}, ${row.name}, ${size}`);
 	return samples;
+}
+
+/** A row that fails has no part of that round, so that ratios stay within rounds. The bench goes on, and fails at its end. */
+async function runAll(rows: Row[], findings: Findings): Promise<void> {
+	const rounds = (row: Row) => row.rounds ?? findings.rounds;
+	for (let round = 0; round < Math.max(...rows.map(rounds)); round++) {
+		for (const row of rows.filter((each) => round < rounds(each))) {
+			const size = row.bytes ? `${(row.bytes / GB).toFixed(2)} GB` : `${row.files} files`;
+			const name = `round ${round + 1}: ${row.measure}, ${row.name}, ${size}`;
+			try {
+				findings.samples.push(...(await runRow(row, round)));
+				say(name);
+			} catch (error) {
+				findings.leftOut.push(`${name} (failed)`);
+				say(`${name}: ${(error as Error).message}`);
+				process.exitCode = 1;
+			}
+		}
+		writeFileSync(options.raw, JSON.stringify(findings));
+	}
 }
 
 async function measure(): Promise<Findings> {
@@ -94,12 +113,9 @@ async function measure(): Promise<Findings> {
 	const machine = describeMachine();
 	if (machine.busy > availableParallelism() / 2)
 		say(`the machine is busy (load average ${machine.busy.toFixed(1)})`);
-	const samples: Sample[] = [];
-	const rounds = Math.max(...rows.map((row) => row.rounds ?? plan.rounds));
-	for (let round = 0; round < rounds; round++)
-		for (const row of rows)
-			if (round < (row.rounds ?? plan.rounds)) samples.push(...(await runRow(row, round)));
-	return { machine, rounds: plan.rounds, samples, leftOut: [...plan.leftOut] };
+	const findings = { machine, rounds: plan.rounds, samples: [], leftOut: [...plan.leftOut] };
+	await runAll(rows, findings);
+	return findings;
 }
 
 /** Replaces the text between the marks; the text around them stays. */
@@ -117,7 +133,6 @@ function save(path: string, text: string, svg: string): void {
 
 try {
 	const findings: Findings = options.from ? JSON.parse(readFileSync(options.from, 'utf8')) : await measure();
-	if (!options.from) writeFileSync(options.raw, JSON.stringify(findings));
 	const text = report(findings);
 	process.stdout.write(`${text}\n`);
 	if (options.save) save(options.save, text, plot(findings.samples));

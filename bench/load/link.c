@@ -37,12 +37,8 @@ void make_link(const char *kind, int ends[2])
 		die(kind);
 	if (strcmp(kind, "tcp") == 0)
 		make_tcp(ends);
-	if (strcmp(kind, "unix") == 0) {
-		if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-			die(kind);
-		/* A socket pair is open in both directions at both ends; a stream has one. */
-		shutdown(ends[0], SHUT_WR);
-	}
+	if (strcmp(kind, "unix") == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		die(kind);
 	if (*kind == '/' && (ends[1] = open(kind, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
 		die(kind);
 	for (int i = 0; i < 2; i++) {
@@ -89,6 +85,9 @@ static void *transfer(void *argument)
 	/* Only a pipe has a size. */
 	fcntl(own->fd, F_SETPIPE_SZ, PIPE_BYTES);
 	send_bytes(own->fd, own->bytes);
+	/* The other end of a socket has read everything when it closes it. */
+	if (shutdown(own->fd, SHUT_WR) == 0)
+		discard(own->fd);
 	close(own->fd);
 	return NULL;
 }
@@ -131,7 +130,7 @@ int drain(void)
 	return got < 0;
 }
 
-/* Reads stdin into new memory, as whatever holds an image has to. */
+/* Reads stdin into new memory, as whatever holds an image has to. Says so before that memory is freed. */
 int keep(void)
 {
 	ssize_t got;
@@ -143,5 +142,6 @@ int keep(void)
 		while (have < BUFFER_BYTES && (got = read(0, buffer + have, BUFFER_BYTES - have)) > 0)
 			have += got;
 	} while (got > 0);
-	return got < 0;
+	close(0);
+	return got < 0 || write(1, "whole\n", 6) != 6;
 }

@@ -2,14 +2,14 @@
  * One run. The command is a streamer, with its shards at descriptors from 10 on and its progress at 9; without a command what
  * is on both sides of it is connected, which is the limit of any streamer.
  *   criu=dump|restore  stands in for CRIU at dir=, with bytes= and small= files
- *   reader=SCRIPT      for each shard of a capture; hold=1: it is ended when the command has ended
+ *   reader=SCRIPT      for each shard of a capture; hold=1: it says itself that it has everything, and is then ended
  *   sender=SCRIPT      for each shard of a replay or an extract
  *   link=pipe|tcp|unix|none|/path   what is between them
  *   shards=            how many
  *   settle=MILLIS      between the start of everything, and that of the data and the clock
  *   warm=BYTES         of memory that are touched and freed in between
  *   stop=1             ends the command at its socket-init
- * Prints one line of JSON. `wall` ends when the command and all readers and senders have ended.
+ * Prints one line of JSON. `wall` ends when the command and all readers and senders have ended, unless they hold.
  */
 #define _GNU_SOURCE
 #include "load.h"
@@ -111,16 +111,17 @@ static const char *shards_line(void)
 	return line;
 }
 
-/* Waits for the readers and the senders; with `holds` a reader goes on until it is ended. */
-static void end_all(int holds)
+static void await_all(const pid_t *pids, const char *script)
+{
+	for (unsigned i = 0; script && i < it.shards; i++)
+		end(pids[i], script);
+}
+
+static void stop_readers(void)
 {
 	for (unsigned i = 0; i < it.shards; i++) {
-		if (it.sender)
-			end(it.senders[i], it.sender);
-		if (it.reader && holds)
-			kill(it.readers[i], SIGTERM), waitpid(it.readers[i], NULL, 0);
-		else if (it.reader)
-			end(it.readers[i], it.reader);
+		kill(it.readers[i], SIGTERM);
+		waitpid(it.readers[i], NULL, 0);
 	}
 }
 
@@ -151,7 +152,7 @@ int run(char **args, char **command)
 {
 	const char *criu = option(args, "criu", "none");
 	struct image image = { number(args, "bytes"), number(args, "small") };
-	int stop = number(args, "stop"), dumps = strcmp(criu, "dump") == 0;
+	int stop = number(args, "stop"), holds = number(args, "hold"), dumps = strcmp(criu, "dump") == 0;
 	it.command = command;
 	it.reader = option(args, "reader", NULL);
 	it.sender = option(args, "sender", NULL);
@@ -183,8 +184,12 @@ int run(char **args, char **command)
 		die("wait4");
 	if (status != 0 && !stop)
 		fail("the command", status);
-	end_all(number(args, "hold"));
+	await_all(it.senders, it.sender);
+	if (!holds)
+		await_all(it.readers, it.reader);
 	double wall = now() - start;
+	if (holds)
+		stop_readers();
 	printf("{\"moved\":%llu,\"wall\":%.6f,\"ready\":%.6f,\"cpu\":%.6f,\"resident\":%llu,\"held\":%llu,\"progress\":%s}\n",
 	       (unsigned long long)moved, wall, ready, seconds(used.ru_utime) + seconds(used.ru_stime) - cpu,
 	       (unsigned long long)used.ru_maxrss << 10, (unsigned long long)watch_stop(), shards_line());
