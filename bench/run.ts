@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { captureRows } from './captures.js';
@@ -80,8 +81,11 @@ async function runRow(row: Row, round: number): Promise<Sample[]> {
 	const { runs, rounds, ...what } = row;
 	const participants = Object.keys(runs) as Participant[];
 	const samples: Sample[] = [];
-	for (const participant of round % 2 ? participants.toReversed() : participants)
+	for (const participant of round % 2 ? participants.toReversed() : participants) {
 		samples.push({ ...what, participant, round, run: await runs[participant]!() });
+		// For signals: most runs do not wait for anything.
+		await setImmediate();
+	}
 	return samples;
 }
 
