@@ -7,33 +7,35 @@ const source = fileURLToPath(new URL('load/', import.meta.url));
 export const cache = fileURLToPath(new URL('../.cache/', import.meta.url));
 export const loadPath = `${cache}load`;
 
-/** The cost of one run. Times in seconds, sizes in bytes; CPU is that of the measured process and its threads. */
+/** Of a small file, as in load.h. */
+export const SMALL_BYTES = 400;
+
+/** The cost of one run. Times in seconds, sizes in bytes. */
 export interface Run {
-	exit: number;
-	/** Payload that the stand-in for CRIU moved; bytes read from the shards. */
+	/** Payload that the stand-in for CRIU moved. */
 	moved: number;
-	drained: number;
-	/** From exec to the end of the command; to its `socket-init`; from CRIU's connection to the end. */
+	/** From the first byte until the command and all of its readers and senders have ended. */
 	wall: number;
+	/** From exec to `socket-init`. */
 	ready: number;
-	served: number;
+	/** CPU of the command and its threads, without its start. */
 	cpu: number;
-	user: number;
-	/** CPU until `socket-init`. */
-	readyCpu: number;
-	/** Peak resident memory, and how far the machine's available memory fell. */
+	/** Peak resident memory of the command, and how far the machine's available memory fell. */
 	resident: number;
 	held: number;
-	/** Context switches. */
-	switches: number;
+	/** Bytes of each shard, as the command says. */
+	shards: number[];
 }
+
+export type Settings = Record<string, string | number>;
 
 /** Compiles the generators when their sources are newer than the program. Throws without a C compiler. */
 export function compile(): void {
 	mkdirSync(cache, { recursive: true });
 	const files = readdirSync(source).map((name) => `${source}${name}`);
 	const made = statSync(loadPath, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-	if (files.every((file) => statSync(file).mtimeMs < made)) return;
+	// The time of the directory tells of sources that were removed.
+	if ([source, ...files].every((file) => statSync(file).mtimeMs < made)) return;
 	const units = files.filter((file) => file.endsWith('.c'));
 	try {
 		execFileSync('gcc', ['-O2', '-Wall', '-o', loadPath, ...units, '-lpthread'], { stdio: 'pipe' });
@@ -44,14 +46,23 @@ export function compile(): void {
 	}
 }
 
-/** Runs `command` with generators according to `settings` (bench/load/main.c). Throws when either fails. */
-export function load(settings: Record<string, string | number>, command: string[]): Run {
-	const args = Object.entries(settings).map(([key, value]) => `${key}=${Math.round(Number(value)) || value}`);
-	const done = spawnSync(loadPath, [...args, '--', ...command], { encoding: 'utf8', timeout: 600_000 });
-	const run: Run | undefined = done.status === 0 ? JSON.parse(done.stdout) : undefined;
-	if (!run || (run.exit !== 0 && !settings.stop))
-		throw new Error(
-			`${command.join(' ')} failed between ${args.join(' ')} (${run?.exit ?? done.signal ?? done.status}):\n${done.stderr}`,
-		);
-	return run;
+/**
+ * One run according to `settings` (bench/load/run.c), whose scripts see the variables `env`. Throws when any process of it
+ * fails.
+ */
+export function load(settings: Settings, command: string[], env: Record<string, string>): Run {
+	const args = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
+	const done = spawnSync(loadPath, ['run', ...args, '--', ...command], { encoding: 'utf8', env });
+	if (done.status === 0) {
+		const { progress, ...run } = JSON.parse(done.stdout);
+		return { ...run, shards: progress?.shards.map(({ size }: { size: number }) => size) ?? [] };
+	}
+	throw new Error(
+		`${command.join(' ')} failed between ${args.join(' ')} (${done.signal ?? done.status}):\n${done.stderr}`,
+	);
+}
+
+/** Touches and frees as much memory as a run needs. */
+export function warm(bytes: number): void {
+	execFileSync(loadPath, ['warm', String(Math.round(bytes))]);
 }

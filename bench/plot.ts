@@ -1,119 +1,92 @@
-/** Cost by size and by shards, as a small SVG that is legible on light and dark pages. */
-import { cpu, Figures, GB, type Quantity, type Sample, spread, wall } from './figures.js';
-import type { Participant } from './trials.js';
+/** Wall seconds per GB of every reader and sender, as bars in a small SVG that is legible on light and dark pages. */
+import { GB, type Line, lines, type Sample, spread } from './figures.js';
+import type { Participant } from './rows.js';
 
-const PANEL = { width: 330, height: 210, left: 52, top: 46, gap: 70 };
-const colours: Partial<Record<Participant, string>> = { ours: '#1f8a70', peer: '#d9622b' };
+const WIDTH = 800;
+const LEFT = 150;
+const RIGHT = 60;
+const BAR = 9;
+const GAP = 12;
+const HEAD = 34;
+const colours: [Participant, string][] = [
+	['limit', '#8a8f98'],
+	['ours', '#1f8a70'],
+	['original', '#d9622b'],
+];
 const style = [
 	'text{font:12px system-ui,sans-serif;fill:#333}',
-	'.axis{stroke:#888;stroke-width:1;fill:none}',
-	'.grid{stroke:#8884;stroke-width:1}',
 	'.title{font-weight:600}',
+	'.value{font-size:10px}',
 	'@media(prefers-color-scheme:dark){text{fill:#ccc}}',
 ].join('');
 
-interface Line {
-	participant: Participant;
-	shards: number;
-	points: { x: number; y: number }[];
+interface Bar {
+	colour: string;
+	seconds: number;
 }
 
-function lines(figures: Figures, measure: string, quantity: Quantity): Line[] {
-	return (['ours', 'peer'] as Participant[])
-		.flatMap((participant) => figures.shards(measure).map((shards) => ({ participant, shards })))
-		.map(({ participant, shards }) => {
-			const points = figures.sizes(measure).flatMap((bytes) => {
-				const found = spread(figures.values({ measure, participant, shards, bytes }, quantity));
-				return found ? [{ x: bytes / GB, y: found.median }] : [];
-			});
-			return { participant, shards, points };
-		})
-		.filter(({ points }) => points.length > 0);
+function bars(line: Line): Bar[] {
+	return colours.flatMap(([participant, colour]) => {
+		const found = spread(line.of(participant, 'wall'));
+		return found ? [{ colour, seconds: (found.median / line.bytes) * GB }] : [];
+	});
 }
 
-/** A step of 1, 2 or 5 times a power of ten, so that at most five fit. */
-function step(max: number): number {
-	const power = 10 ** Math.floor(Math.log10(max / 5));
-	return power * [1, 2, 5, 10].find((factor) => max / (power * factor) <= 5)!;
-}
+const escaped = (text: string) => text.replace(/[&<>]/g, (char) => `&#${char.charCodeAt(0)};`);
 
-function panel(title: string, unit: string, all: Line[], left: number, top: number): string {
-	const points = all.flatMap((line) => line.points);
-	const max = { x: Math.max(...points.map(({ x }) => x)), y: Math.max(...points.map(({ y }) => y)) * 1.05 };
-	const at = {
-		x: (x: number) => (left + (x / max.x) * PANEL.width).toFixed(1),
-		y: (y: number) => (top + PANEL.height - (y / max.y) * PANEL.height).toFixed(1),
-	};
-	const bottom = top + PANEL.height;
-	const parts = [`<text class="title" x="${left}" y="${top - 12}">${title}</text>`];
-	for (let y = 0; y <= max.y; y += step(max.y))
-		parts.push(
-			`<path class="grid" d="M${left} ${at.y(y)}h${PANEL.width}"/>`,
-			`<text x="${left - 6}" y="${Number(at.y(y)) + 4}" text-anchor="end">${Number(y.toPrecision(3))}</text>`,
-		);
-	for (const x of new Set(points.map((point) => point.x)))
-		parts.push(
-			`<text x="${at.x(x)}" y="${bottom + 16}" text-anchor="middle">${Number(x.toPrecision(3))}</text>`,
-		);
-	parts.push(
-		`<path class="axis" d="M${left} ${top}V${bottom}h${PANEL.width}"/>`,
-		`<text x="${left + PANEL.width / 2}" y="${bottom + 32}" text-anchor="middle">image, GB</text>`,
-		`<text x="${left - 40}" y="${top - 12}" text-anchor="start">${unit}</text>`,
-	);
-	for (const { participant, shards, points } of all) {
-		const dash = shards > 1 ? ' stroke-dasharray="6 4"' : '';
-		const path = points.map(({ x, y }, i) => `${i ? 'L' : 'M'}${at.x(x)} ${at.y(y)}`).join('');
-		parts.push(`<path d="${path}" fill="none" stroke="${colours[participant]}" stroke-width="2"${dash}/>`);
-		for (const { x, y } of points)
-			parts.push(`<circle cx="${at.x(x)}" cy="${at.y(y)}" r="3" fill="${colours[participant]}"/>`);
-	}
-	return parts.join('\n');
-}
-
-function legend(all: Line[], top: number): string {
-	return all
-		.map(({ participant, shards }, i) => {
-			const x = PANEL.left + i * 170;
-			const dash = shards > 1 ? ' stroke-dasharray="6 4"' : '';
-			const name = `${participant}, ${shards} shard${shards > 1 ? 's' : ''}`;
-			return (
-				`<path d="M${x} ${top}h28" stroke="${colours[participant]}" stroke-width="2"${dash}/>` +
-				`<text x="${x + 34}" y="${top + 4}">${name}</text>`
+/** One group of bars per line, from `top` on; returns it with the place of the next. */
+function panel(title: string, all: Line[], top: number): { parts: string[]; bottom: number } {
+	const groups = all.map((line) => ({ name: line.name, bars: bars(line) }));
+	const max = Math.max(...groups.flatMap((group) => group.bars.map(({ seconds }) => seconds)));
+	const parts = [`<text class="title" x="8" y="${top + 18}">${title}</text>`];
+	let y = top + HEAD;
+	for (const { name, bars } of groups) {
+		const middle = y + (bars.length * BAR) / 2 + 4;
+		parts.push(`<text x="${LEFT - 8}" y="${middle}" text-anchor="end">${escaped(name)}</text>`);
+		for (const { colour, seconds } of bars) {
+			const width = ((seconds / max) * (WIDTH - LEFT - RIGHT)).toFixed(1);
+			parts.push(
+				`<rect x="${LEFT}" y="${y}" width="${width}" height="${BAR - 1}" fill="${colour}"/>`,
+				`<text class="value" x="${LEFT + Number(width) + 5}" y="${y + BAR - 1}">${seconds.toPrecision(2)}</text>`,
 			);
-		})
-		.join('\n');
+			y += BAR;
+		}
+		y += GAP;
+	}
+	return { parts, bottom: y };
 }
 
-/** Four panels: capture and replay, CPU and wall. Empty when neither was measured. */
+/** Captures and replays with the largest image. Empty when neither was measured. */
 export function plot(samples: Sample[]): string {
-	const figures = new Figures(samples);
-	const measured = ['capture', 'replay'].filter((measure) => figures.sizes(measure).length > 0);
-	if (measured.length === 0) return '';
-	const pitch = { x: PANEL.width + PANEL.gap, y: PANEL.height + PANEL.gap + 20 };
-	const panels = measured.flatMap((measure, row) =>
-		(
-			[
-				['CPU', cpu],
-				['wall', wall],
-			] as const
-		).map(([name, quantity], column) =>
-			panel(
-				`${measure}: ${name} seconds`,
-				's',
-				lines(figures, measure, quantity),
-				PANEL.left + column * pitch.x,
-				PANEL.top + row * pitch.y,
-			),
-		),
+	const parts: string[] = [];
+	let top = HEAD;
+	for (const [measure, title] of [
+		['capture', 'Capture into …, wall seconds per GB'],
+		['replay', 'Replay from …, wall seconds per GB'],
+	] as const) {
+		const all = lines(samples, measure);
+		const bytes = Math.max(...all.map((line) => line.bytes));
+		if (all.length === 0) continue;
+		const drawn = panel(
+			title,
+			all.filter((line) => line.bytes === bytes),
+			top,
+		);
+		parts.push(...drawn.parts);
+		top = drawn.bottom;
+	}
+	if (parts.length === 0) return '';
+	const legend = colours.map(
+		([name, colour], i) =>
+			`<rect x="${LEFT + i * 120}" y="12" width="12" height="12" fill="${colour}"/>` +
+			`<text x="${LEFT + i * 120 + 18}" y="22">${name}</text>`,
 	);
-	const width = PANEL.left + 2 * pitch.x - PANEL.gap + 20;
-	const height = PANEL.top + measured.length * pitch.y;
 	return [
-		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`,
-		'<title>CPU and wall seconds by image size and shards</title>',
+		`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${top}" width="${WIDTH}" height="${top}" role="img">`,
+		'<title>Wall seconds per GB of captures and replays</title>',
 		`<style>${style}</style>`,
-		...panels,
-		legend(lines(figures, measured[0]!, cpu), height - 12),
+		...legend,
+		...parts,
 		'</svg>\n',
 	].join('\n');
 }

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -20,7 +19,7 @@ int criu_connect(const char *dir, const char *name)
 	return fd;
 }
 
-void small_name(char name[32], unsigned index)
+static void small_name(char name[32], unsigned index)
 {
 	snprintf(name, 32, "fdinfo-%u.img", index);
 }
@@ -63,19 +62,9 @@ static uint64_t dump_file(int socket, const char *name, uint64_t bytes)
 {
 	send_name(socket, name);
 	int fd = send_pipe(socket, 0);
-	uint64_t done = 0;
-	while (done < bytes) {
-		size_t length = bytes - done < 4u << 20 ? bytes - done : 4u << 20;
-		struct iovec part = { (void *)ring_at(done, &length), length };
-		part.iov_len = length;
-		/* CRIU writes small images and gifts pages. */
-		ssize_t sent = bytes < PAGE ? write(fd, part.iov_base, length) : vmsplice(fd, &part, 1, SPLICE_F_GIFT);
-		if (sent <= 0)
-			die(name);
-		done += sent;
-	}
+	send_bytes(fd, bytes);
 	close(fd);
-	return done;
+	return bytes;
 }
 
 uint64_t criu_dump(int socket, const struct image *image)

@@ -4,8 +4,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as assert from 'uvu/assert';
-import { readStats } from '../../bench/criu.js';
-import { Figures, ratios, type Sample, spread } from '../../bench/figures.js';
+import { lines, ratios, type Sample, spread } from '../../bench/figures.js';
+import { goals, perFile, verdict } from '../../bench/goals.js';
+import { missing, readers, senders } from '../../bench/readers.js';
+import { readStats } from '../../bench/stats-dump.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { need } from '../support/tools.js';
@@ -23,50 +25,84 @@ test(
 		const raw = join(dir, 'runs.json');
 		const marks = ['<!-- figures: made by npm run bench, not by hand -->', '<!-- end of figures -->'];
 		writeFileSync(document, `before\n${marks.join('\nold\n')}\nafter\n`);
-		const small = ['--sizes', '0.008,0.016', '--shards', '1,2', '--files', '20', '--rounds', '1'];
+		const small = ['--quick', '--sizes', '0.016', '--files', '20'];
 		const { stdout } = await run(...small, '--disk', dir, '--tmpfs', dir, '--raw', raw, '--save', document);
-		for (const title of ['Goals', 'CPU seconds per GB', 'Copied bytes', 'Small files', 'Start-up', 'By size'])
+		for (const title of [
+			'Goals',
+			'Capture into',
+			'Replay',
+			'Extract',
+			'Copied bytes',
+			'Small files',
+			'Start-up',
+		])
 			assert.match(stdout, `### ${title}`);
+		for (const { name } of [...readers, ...senders]) {
+			const cell = `| ${name.replaceAll('|', '\\|')} |`;
+			assert.ok(stdout.includes(cell) || stdout.includes(`${name} (there is no `), name);
+		}
 		const saved = readFileSync(document, 'utf8');
 		assert.match(saved, /^before\n/);
 		assert.match(saved, /\nafter\n$/);
 		assert.not.match(saved, '\nold\n');
 		assert.match(saved, stdout.trim());
-		assert.match(
-			readFileSync(join(dir, 'bench.svg'), 'utf8'),
-			/^<svg [\s\S]*ours, 2 shards[\s\S]*<\/svg>\n$/,
-		);
+		assert.match(readFileSync(join(dir, 'bench.svg'), 'utf8'), /^<svg [\s\S]*cat \| cat[\s\S]*<\/svg>\n$/);
 		const again = await run('--from', raw);
 		assert.is(again.stdout, stdout);
 	},
 	{ seconds: 600 },
 );
 
-test('refuses an unknown measure', async () => {
-	const error = await run('--only', 'nothing').catch((reason) => reason);
-	assert.is(error.code, 1);
-	assert.match(error.stderr, "there is no measure 'nothing'");
+for (const [option, what] of [
+	['--only', 'measure'],
+	['--through', 'reader or sender'],
+] as const)
+	test(`refuses an unknown ${what}`, async () => {
+		const error = await run(option, 'neither').catch((reason) => reason);
+		assert.is(error.code, 1);
+		assert.match(error.stderr, `there is no ${what} 'neither'`);
+	});
+
+test('finds out which tools are missing', () => {
+	assert.equal(missing({ needs: ['sh', 'no-such-command'] }), ['no-such-command']);
+	assert.equal(missing({}), []);
 });
 
-test('a slope is the cost per GB without start-up', () => {
-	const sample = (gigabytes: number, round: number, cpu: number): Sample =>
-		({
-			measure: 'replay',
-			bytes: gigabytes * 2 ** 30,
-			small: 0,
-			shards: 1,
-			participant: 'ours',
-			round,
-			run: { cpu },
-		}) as Sample;
-	const figures = new Figures([sample(1, 0, 5), sample(3, 0, 9), sample(1, 1, 5), sample(3, 1, 7)]);
-	const of = { measure: 'replay', participant: 'ours', shards: 1 } as const;
-	assert.equal(
-		figures.slopes(of, ({ run }) => run.cpu),
-		[2, 1],
+const capture = (name: string, participant: Sample['participant'], walls: number[]): Sample[] =>
+	walls.map((wall, round) => ({
+		...{ measure: 'capture', bytes: 2 ** 30, files: 0 },
+		...{ name, participant, round, run: { wall } },
+	}));
+
+test('the limit of a reader that is slow by itself is a narrower one', () => {
+	const samples = [
+		...capture('cat', 'limit', [1, 1, 1]),
+		...capture('cat', 'ours', [1.2, 1.2, 1.2]),
+		...capture('lz4', 'limit', [3, 3, 3]),
+		...capture('lz4', 'ours', [3.6, 3.6, 3.6]),
+	];
+	const text = goals(samples);
+	assert.match(text, '| capture into cat, wall | ≤ 1.3 × limit | 1.2 (1.2 to 1.2) | yes |');
+	assert.match(text, '| capture into lz4, wall | ≤ 1.1 × limit | 1.2 (1.2 to 1.2) | **no** |');
+});
+
+test('ratios are within rounds, and a verdict needs rounds that agree', () => {
+	assert.equal(spread([3, 1, 2, 10]), { count: 4, median: 2.5, low: 1.5, high: 6.5, min: 1, max: 10 });
+	assert.equal(ratios([1, 0, 4], [2, 2, 2]), [0.5, 2]);
+	assert.is(verdict(spread([0.7, 0.8, 0.9, 0.9, 2])!, 1), 'yes');
+	assert.is(verdict(spread([0.9, 1.2, 1.2, 1.3, 1.3])!, 1), '**no**');
+	assert.match(verdict(spread([0.7, 0.8, 0.9, 1.1, 1.2])!, 1), 'unclear');
+	assert.match(verdict(spread([0.7, 0.7])!, 1), 'unclear');
+});
+
+test('the memory of a small file is without its content, and without what every replay needs', () => {
+	const samples = [30, 10].map(
+		(files): Sample => ({
+			...{ measure: 'memory', name: 'small files', bytes: 0, files },
+			...{ participant: 'ours', round: 0, run: { resident: 5000 + files * (400 + 100) } },
+		}),
 	);
-	assert.equal(spread([3, 1, 2, 10]), { count: 4, median: 2.5, min: 1, max: 10 });
-	assert.equal(ratios([1, -1, 4], [2, 2, 2]), [0.5, 2]);
+	assert.equal(perFile(lines(samples, 'memory'), 'ours'), [100]);
 });
 
 test("reads the times out of CRIU's statistics", () => {
