@@ -33,8 +33,9 @@ export class PageTransfer {
 	/** How the file `name` is to be read; to be called when CRIU asks for it, and before anything of it is read. */
 	async wayOf(name: string): Promise<SourceFile['by']> {
 		const ofProcess = await this.#corrections?.requested(name).catch((error) => this.#giveUp(error));
-		const moved = this.references === 'corrected' ? ofProcess : this.references === 'always' && isPages(name);
-		if (moved) return 'reference';
+		const { references } = this;
+		if (references === 'always' && isPages(name)) return 'reference';
+		if (ofProcess && (references === 'corrected' || references === 'until delivered')) return 'reference';
 		return this.held ? 'copy' : 'copy at once';
 	}
 

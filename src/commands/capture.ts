@@ -79,7 +79,7 @@ export function captureImage(
 					if (kind.pageServer) session.log.warn(NO_PAGES);
 					const held = control.hasScriptOf(pid);
 					return {
-						references: chooseReferences(options.zeroCopy, kind, held, session.log),
+						references: chooseReferences(options.zeroCopy, kind, held, outgoing.copies, session.log),
 						asked: held && kind.asks ? control.finishedAsked : undefined,
 					};
 				},

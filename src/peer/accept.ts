@@ -165,12 +165,11 @@ class PeerAcceptor {
 		this.#state = 'answering';
 		const deadline = Date.now() + this.#settings.handshakeMillis;
 		try {
-			for (const { connection } of admitted)
-				await connection.send(accepted(this.#settings.stallMillis), deadline);
+			for (const { connection } of admitted) await connection.send(accepted(this.#settings), deadline);
 			this.#state = 'over';
 			this.#finish({
 				connections: admitted.map(({ connection }) => connection),
-				theirStallMillis: admitted[0]!.hello.stallMillis,
+				other: admitted[0]!.hello,
 			});
 		} catch (error) {
 			this.#settings.warn(`lost a stream before it began: ${describeError(error)}`);

@@ -6,7 +6,7 @@ import type { Address } from '../net/address.js';
 import { dial } from '../net/sockets.js';
 import { unlessAborted } from '../runtime/cancellation.js';
 import type { PeerConnection } from './connection.js';
-import { hello, type LinkSettings, Refusal, readWelcome, STREAM_BYTES } from './handshake.js';
+import { hello, type LinkSettings, type OtherSide, Refusal, readWelcome, STREAM_BYTES } from './handshake.js';
 import { type ConnectionWrapper, wrapPlain } from './wrapper.js';
 
 /** Pause between two attempts: the first is short, since the other side is often starting at this moment. */
@@ -34,8 +34,7 @@ const TRANSIENT = new Set<unknown>([
 /** The connections of a stream after the handshake. */
 export interface PeerConnections {
 	connections: PeerConnection[];
-	/** The stall timeout of the other side: silence for this long counts as our end. */
-	theirStallMillis: number;
+	other: OtherSide;
 }
 
 /** The other side disconnected before it answered: it may be restarting. */
@@ -56,8 +55,8 @@ export async function connectPeers(settings: LinkSettings): Promise<PeerConnecti
 	try {
 		const { signal } = settings;
 		const all = Promise.all(tries);
-		const stalls = await (signal ? unlessAborted(signal, all) : all);
-		return { connections: attempt.connections, theirStallMillis: stalls[0]! };
+		const [other] = await (signal ? unlessAborted(signal, all) : all);
+		return { connections: attempt.connections, other: other! };
 	} catch (error) {
 		attempt.abandoned = true;
 		for (const connection of attempt.connections) connection?.close();
@@ -77,7 +76,7 @@ interface Attempt {
 	abandoned: boolean;
 }
 
-async function connectOne(attempt: Attempt, address: Address, shard: number): Promise<number> {
+async function connectOne(attempt: Attempt, address: Address, shard: number): Promise<OtherSide> {
 	const { settings, deadline } = attempt;
 	const name =
 		settings.shards > 1 ? `${address.text} (shard ${shard + 1} of ${settings.shards})` : address.text;
@@ -101,7 +100,12 @@ function gaveUp({ connectMillis }: LinkSettings, cause: unknown): Error {
 	);
 }
 
-async function connectOnce(attempt: Attempt, address: Address, name: string, shard: number): Promise<number> {
+async function connectOnce(
+	attempt: Attempt,
+	address: Address,
+	name: string,
+	shard: number,
+): Promise<OtherSide> {
 	const { settings, deadline } = attempt;
 	const fd = await dial(address, deadline);
 	const connection = await attempt.wrap(

@@ -62,14 +62,17 @@ export function hello(settings: LinkSettings, stream: Buffer, shard: number): Ui
 		shard,
 		sends: settings.sends,
 		stall_millis: settings.stallMillis,
+		copies: copies(settings),
 	}).finish();
 }
 
+/** A receiver of ours reads what a socket has (stream/shard-reader.ts), and never moves it on by reference. */
+const copies = ({ sends }: Pick<LinkRequest, 'sends'>) => !sends;
+
 /** The content of a valid hello. */
-export interface Hello {
+export interface Hello extends OtherSide {
 	stream: string;
 	shard: number;
-	stallMillis: number;
 }
 
 /** Reads a hello. Throws the reason why it is refused, worded for the other side. */
@@ -80,7 +83,7 @@ export function readHello(settings: LinkSettings, message: Uint8Array): Hello {
 	} catch {
 		throw new Error('this is a criu-image-streamer that listens, and it was not greeted as one');
 	}
-	const { version, token, stream, shards, shard, sends, stall_millis } = decoded;
+	const { version, token, stream, shards, shard, sends, stall_millis, copies } = decoded;
 	if (version !== VERSION)
 		throw new Error(`the connection speaks version ${version}, this side ${VERSION}: use the same release`);
 	if (settings.token && !token.length)
@@ -98,7 +101,7 @@ export function readHello(settings: LinkSettings, message: Uint8Array): Hello {
 		);
 	if (shard >= shards) throw new Error(`there is no shard ${shard} among ${shards}`);
 	if (stall_millis > MAX_STALL_MILLIS) throw new Error(tooLong(stall_millis));
-	return { stream: Buffer.from(stream).toString('hex'), shard, stallMillis: stall_millis };
+	return { stream: Buffer.from(stream).toString('hex'), shard, stallMillis: stall_millis, copies };
 }
 
 function tooLong(millis: number): string {
@@ -116,8 +119,9 @@ function sameSecret(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** The answer of a listening side that accepts the connection. */
-export function accepted(stallMillis: number): Uint8Array {
-	return link.Welcome.encode({ accepted: { stall_millis: stallMillis } }).finish();
+export function accepted(settings: Pick<LinkRequest, 'stallMillis' | 'sends'>): Uint8Array {
+	const { stallMillis } = settings;
+	return link.Welcome.encode({ accepted: { stall_millis: stallMillis, copies: copies(settings) } }).finish();
 }
 
 /**
@@ -139,8 +143,16 @@ export async function reject(connection: PeerConnection, reason: string): Promis
 /** The other side refuses permanently: there is no point in retrying. */
 export class Refusal extends Error {}
 
-/** Reads the answer of `name`; returns its stall time. Throws {@link Refusal}. */
-export function readWelcome(name: string, message: Uint8Array): number {
+/** The other side of a connection. */
+export interface OtherSide {
+	/** Silence for this long counts as our end. */
+	stallMillis: number;
+	/** It is a receiver that holds no reference to a page of ours once it has confirmed the image. */
+	copies: boolean;
+}
+
+/** Reads the answer of `name`. Throws {@link Refusal}. */
+export function readWelcome(name: string, message: Uint8Array): OtherSide {
 	let decoded: link.Welcome;
 	try {
 		decoded = link.Welcome.decode(message);
@@ -152,7 +164,7 @@ export function readWelcome(name: string, message: Uint8Array): number {
 		throw new Refusal(`${name} gave no answer that is known: use the same release on both sides`);
 	const stallMillis = decoded.accepted.stall_millis ?? 0;
 	if (stallMillis > MAX_STALL_MILLIS) throw new Refusal(`${name} has ${tooLong(stallMillis)}`);
-	return stallMillis;
+	return { stallMillis, copies: decoded.accepted.copies ?? false };
 }
 
 /** Text from the other side, shortened for a message. */

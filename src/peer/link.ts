@@ -71,6 +71,7 @@ type State = 'streaming' | 'answering' | 'whole' | 'closed';
 
 class Sender implements Outgoing {
 	readonly shards: readonly Shard[];
+	readonly copies: boolean;
 	readonly #connections: readonly PeerConnection[];
 	/** Why the receiver does not have the image: its reason, or an error of this side. */
 	#failure: Error | undefined;
@@ -81,8 +82,9 @@ class Sender implements Outgoing {
 	readonly #settled: Promise<void>;
 	#settle!: () => void;
 
-	constructor({ stallMillis }: LinkSettings, { connections }: PeerConnections) {
+	constructor({ stallMillis }: LinkSettings, { connections, other }: PeerConnections) {
 		this.#connections = connections;
+		this.copies = other.copies;
 		this.#stall = new StallDetector(stallMillis);
 		this.#settled = new Promise((resolve) => {
 			this.#settle = resolve;
@@ -181,7 +183,7 @@ class Receiver implements Incoming {
 	readonly #describe: LinkSettings['describe'];
 	#closed = false;
 
-	constructor({ stallMillis, describe }: LinkSettings, { connections, theirStallMillis }: PeerConnections) {
+	constructor({ stallMillis, describe }: LinkSettings, { connections, other }: PeerConnections) {
 		this.#connections = connections;
 		this.#describe = describe;
 		this.shards = connections.map((connection) => ({
@@ -189,7 +191,7 @@ class Receiver implements Incoming {
 			name: connection.name,
 			stallMillis,
 		}));
-		const interval = theirStallMillis ? theirStallMillis / 4 : MAX_KEEPALIVE_MILLIS;
+		const interval = other.stallMillis ? other.stallMillis / 4 : MAX_KEEPALIVE_MILLIS;
 		this.#alive = setInterval(
 			() => void this.#broadcast({ alive: {} }),
 			Math.max(MIN_KEEPALIVE_MILLIS, Math.min(interval, MAX_KEEPALIVE_MILLIS)),

@@ -11,6 +11,8 @@ export interface Shard {
 /** Where a capture writes. */
 export interface Outgoing {
 	readonly shards: readonly Shard[];
+	/** Once the stream is received, nothing refers to the pages that were moved into the shards: each has a copy. */
+	readonly copies: boolean;
 	/**
 	 * Called when every shard has its last byte: ends the shards (a reader sees the end of input) and resolves once the far
 	 * end has confirmed the whole image, or at once where there is no way to answer (pipes, files, descriptors of the user's).

@@ -3,7 +3,7 @@
  * regular file. The other side cannot answer, so a stream counts as received once the other side has read it from the
  * kernel.
  */
-import { fsync, openSync, type Stats } from 'node:fs';
+import { fsync, openSync, type Stats, statfsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { shutdown } from '../libc/calls.js';
 import { O_RDWR, SHUT_WR } from '../libc/constants.js';
@@ -12,6 +12,9 @@ import { poller } from '../libc/poller.js';
 import { onSuddenExit } from '../runtime/cleanup.js';
 import { drained } from '../stream/drained.js';
 import type { Incoming, Outgoing, Shard } from '../stream/shard.js';
+
+/** FUSE_SUPER_MAGIC of statfs(2). */
+const FUSE_MAGIC = 0x65735546;
 
 /** A descriptor that can carry a stream (options/shard-fds.ts). */
 export interface ShardFd extends Shard {
@@ -44,6 +47,7 @@ export function writeToFds(fds: readonly ShardFd[]): Outgoing {
 	};
 	return {
 		shards: opened.map(({ shard }) => shard),
+		copies: opened.every(copies),
 		async received() {
 			await Promise.all(opened.map(finish));
 			return { silent: true };
@@ -53,6 +57,14 @@ export function writeToFds(fds: readonly ShardFd[]): Outgoing {
 			closeAll(opened);
 		},
 	};
+}
+
+/**
+ * A file has a copy as soon as it is written to, except that a program behind a FUSE file system may pass references on. So may the
+ * reader of a pipe or a socket.
+ */
+function copies({ shard, stat }: Opened): boolean {
+	return stat.isFile() && statfsSync(`/proc/self/fd/${shard.fd}`).type !== FUSE_MAGIC;
 }
 
 /** The shards of an extract or a serve. */

@@ -8,7 +8,7 @@ import { close, read, write } from '../../src/libc/calls.js';
 import { sendFds } from '../../src/libc/message.js';
 import { makePipe } from '../../src/libc/pipes.js';
 import { Deframer, frame } from '../../src/net/frame.js';
-import { hello, type LinkSettings, readHello, readWelcome } from '../../src/peer/handshake.js';
+import { accepted, hello, type LinkSettings, readHello, readWelcome } from '../../src/peer/handshake.js';
 import { control, criu, link } from '../../src/proto/messages.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { decodeCorrections, encodeCorrections } from '../../src/stream/corrections.js';
@@ -183,6 +183,7 @@ test('a hello', () => {
 		stream: stream.toString('hex'),
 		shard: 1,
 		stallMillis: 60_000,
+		copies: false,
 	});
 	const connecting = { ...listening, sends: true, stallMillis: 60_000 };
 	assert.equal(frame(hello(connecting, stream, 1)), example);
@@ -190,8 +191,9 @@ test('a hello', () => {
 
 test('a welcome', () => {
 	const example = nextExample();
-	assert.is(readWelcome('the example', messagesIn(example)[0]!), 60_000);
-	assert.equal(frame(link.Welcome.encode({ accepted: { stall_millis: 60_000 } }).finish()), example);
+	const read = readWelcome('the example', messagesIn(example)[0]!);
+	assert.equal(read, { stallMillis: 60_000, copies: true });
+	assert.equal(frame(accepted({ ...listening, stallMillis: 60_000 })), example);
 });
 
 test('receipts', () => {

@@ -179,7 +179,7 @@ failing('a receiver that is slow but alive is waited for', async () => {
 
 failing('a receiver that is silent when it should answer is named', async () => {
 	const { address } = await listenRaw((socket) => {
-		socket.write(frame(accepted(0)));
+		socket.write(frame(accepted({ stallMillis: 0, sends: false })));
 		socket.resume();
 	});
 	const outgoing = await sender({ connect: [address], 'stall-timeout': '1' });
@@ -190,7 +190,7 @@ failing('a receiver that is silent when it should answer is named', async () => 
 
 failing('a receipt before the end of the stream is an error', async () => {
 	const { address } = await listenRaw((socket) => {
-		socket.write(frame(accepted(0)));
+		socket.write(frame(accepted({ stallMillis: 0, sends: false })));
 		socket.write(frame(link.Receipt.encode({ whole: {} }).finish()));
 	});
 	const outgoing = await sender({ connect: [address] });
@@ -200,7 +200,7 @@ failing('a receipt before the end of the stream is an error', async () => {
 
 failing('a receipt that cannot be decoded is an error', async () => {
 	const { address } = await listenRaw((socket) => {
-		socket.write(frame(accepted(0)));
+		socket.write(frame(accepted({ stallMillis: 0, sends: false })));
 		socket.write(frame(Buffer.of(255, 255, 255)));
 	});
 	const outgoing = await sender({ connect: [address] });

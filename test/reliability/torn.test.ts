@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import type { Application } from '../real/application.js';
 import { criuOrSkip } from '../real/programs.js';
 import { Scene } from '../real/scene.js';
+import { freePort } from '../support/free-port.js';
 import { StandInRestore } from '../support/stand-in.js';
 import { HOOK } from '../support/streamer.js';
 import { full, suite } from '../support/suite.js';
@@ -40,7 +41,7 @@ async function throughTo(stream: string, script: string[]): Promise<void> {
  * Dumps through `stream`, whose reader holds the memory; lets the application rewrite all of it several times, and checks
  * the image.
  */
-async function held(stream: string, script: string[]): Promise<string | undefined> {
+async function held(stream: string, script: string[], message = /./): Promise<string | undefined> {
 	const scene = new Scene();
 	const application = await scene.start('generations', MEGABYTES);
 	const command = scene.shell(stream);
@@ -53,6 +54,7 @@ async function held(stream: string, script: string[]): Promise<string | undefine
 	const pages = (await restore.read('pages-1.img'))!;
 	restore.close();
 	await command.ends();
+	assert.match(command.messages(), message);
 	const { what, generation: seen } = tear(pages);
 	assert.ok(now > seen + 1 || what, 'it ran on');
 	return what;
@@ -72,7 +74,15 @@ const ways: Record<string, [stream: string, script: string[]]> = {
 			`${capture} -s 10,11,12 10>x 11>y 12>z; wait; ${extract} -s 10,11,12 -D disk 10<a 11<b 12<c`,
 		[],
 	],
+	'into a file, which has a copy at once, with the script': [
+		`${capture} > file; ${extract} -D disk < file`,
+		SCRIPT,
+	],
 };
+
+const UNTIL_DELIVERED = /moving pages without a copy: every shard has its own/;
+/** The receiver has a copy when it confirms the image, so that pages move by reference. */
+const CONNECTED = ['unix:$PWD/link', 'tcp://127.0.0.1:PORT'];
 
 for (const [way, [stream, script]] of Object.entries(ways)) {
 	for (let i = 1; i <= TIMES; i++) test(`${way}, ${i}`, () => throughTo(stream, script), LONG);
@@ -86,6 +96,20 @@ for (const [way, script] of [
 		test(
 			`through an extract, which holds the whole image, ${way}, ${i}`,
 			async () => assert.is(await held(`${capture} | ${extract} -W dst`, [...script]), undefined),
+			LONG,
+		);
+	}
+}
+
+for (const address of CONNECTED) {
+	for (let i = 1; i <= TIMES; i++) {
+		test(
+			`over ${address}, into an extract on this host, which holds the whole image, with the script, ${i}`,
+			async () => {
+				const to = address.replace('PORT', String(await freePort()));
+				const stream = `${extract} --listen "${to}" -W dst & ${capture} -v3 --connect "${to}"; wait $!`;
+				assert.is(await held(stream, SCRIPT, UNTIL_DELIVERED), undefined);
+			},
 			LONG,
 		);
 	}
