@@ -1,10 +1,10 @@
 /** Where the bench works: directories in memory and on a disk, a free port, an sshd, a certificate, images to replay. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { userInfo } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { makeSshd } from '../test/support/sshd.js';
 import { loadPath } from './load.js';
 import { missing, pathOf } from './readers.js';
 
@@ -62,43 +62,13 @@ function makeCertificate(parent: string): string {
 
 /** An sshd with keys of its own; returns the configuration of a client, where `target` is this host, or '' without one. */
 async function startSshd(parent: string): Promise<string> {
-	const server = pathOf('sshd');
-	if (!server || missing({ needs: ['ssh', 'ssh-keygen'] }).length) return '';
-	const directory = `${parent}/ssh`;
-	mkdirSync(directory, { mode: 0o700 });
-	for (const name of ['host', 'user'])
-		execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', `${directory}/${name}`]);
-	// sshd requires this directory when it runs as root.
-	if (process.getuid!() === 0) mkdirSync('/run/sshd', { recursive: true });
-	const port = await freePort();
-	const write = (name: string, lines: string[]) =>
-		writeFileSync(`${directory}/${name}`, `${lines.join('\n')}\n`);
-	write('server', [
-		'ListenAddress 127.0.0.1',
-		`Port ${port}`,
-		`HostKey ${directory}/host`,
-		`AuthorizedKeysFile ${directory}/user.pub`,
-		'PidFile none',
-		'StrictModes no',
-		'UsePAM no',
-	]);
-	write('client', [
-		'Host target',
-		'HostName 127.0.0.1',
-		`Port ${port}`,
-		`User ${userInfo().username}`,
-		`IdentityFile ${directory}/user`,
-		'IdentitiesOnly yes',
-		'BatchMode yes',
-		'StrictHostKeyChecking accept-new',
-		`UserKnownHostsFile ${directory}/known_hosts`,
-		'LogLevel ERROR',
-	]);
-	const sshd = spawn(server, ['-D', '-f', `${directory}/server`], { stdio: 'ignore' });
+	const program = pathOf('sshd');
+	if (!program || missing({ needs: ['ssh', 'ssh-keygen'] }).length) return '';
+	const { server, client } = makeSshd(`${parent}/ssh`, await freePort(), 'ssh-keygen');
+	const sshd = spawn(program, ['-D', '-f', server], { stdio: 'ignore' });
 	process.on('exit', () => sshd.kill());
 	for (let tries = 0; tries < 50; tries++) {
-		if (spawnSync('ssh', ['-F', `${directory}/client`, 'target', 'true']).status === 0)
-			return `${directory}/client`;
+		if (spawnSync('ssh', ['-F', client, 'target', 'true']).status === 0) return client;
 		await delay(100);
 	}
 	return '';

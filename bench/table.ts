@@ -23,11 +23,14 @@ function compared(line: Line, quantity: Quantity, above: Participant, below: Par
 	return times(spread(ratios(line.of(above, quantity), line.of(below, quantity))));
 }
 
+/** The median of a quantity of one participant in a row, per GB. */
+const perGBOf = (line: Line) => (participant: Participant, quantity: Quantity) =>
+	median(line.of(participant, quantity).map((value) => (value / line.bytes) * GB));
+
 /** Ours beside the limit and the original, per GB. */
 function perGB(all: Line[]): string {
 	const rows = all.map((line) => {
-		const of = (participant: Participant, quantity: Quantity) =>
-			median(line.of(participant, quantity).map((value) => (value / line.bytes) * GB));
+		const of = perGBOf(line);
 		return [
 			line.name,
 			digits(line.bytes / GB),
@@ -50,8 +53,7 @@ function perGB(all: Line[]): string {
 
 function copied(all: Line[]): string {
 	const rows = all.map((line) => {
-		const of = (participant: Participant, quantity: Quantity) =>
-			median(line.of(participant, quantity).map((value) => (value / line.bytes) * GB));
+		const of = perGBOf(line);
 		return [
 			line.name,
 			digits(line.bytes / GB),
