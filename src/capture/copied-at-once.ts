@@ -95,7 +95,7 @@ class Queue {
 			const bytes = read(fd, memory, SMALL);
 			if (bytes > 0) this.push({ memory, bytes });
 			else smallBuffers.giveBack(memory);
-			if (bytes === 0) return;
+			if (bytes === 0) return this.file.keep?.end();
 			if (bytes === -EAGAIN) await waitFor(fd, EPOLLIN, { signal });
 			else if (bytes < 0 && bytes !== -EINTR) throw callError(`cannot read ${name}`, bytes);
 		}
@@ -117,7 +117,7 @@ class Queue {
 	}
 
 	push(copied: Copied): void {
-		this.file.keep?.(copied.memory.subarray(0, copied.bytes));
+		this.file.keep?.part(copied.memory.subarray(0, copied.bytes));
 		this.#waiting.push(copied);
 		this.#bytes += copied.bytes;
 		this.#arrived();

@@ -21,7 +21,7 @@ export async function sendCopied(
 	signal: AbortSignal,
 ): Promise<void> {
 	if (isPipe(fd)) enlargePipe(fd);
-	keep?.(first);
+	keep?.part(first);
 	await image.write(name, first);
 	const memory = chunkBuffers.take();
 	for (;;) {
@@ -30,11 +30,12 @@ export async function sendCopied(
 		if (got === 0) break;
 		if (got > 0) {
 			const chunk = memory.subarray(0, got);
-			keep?.(chunk);
+			keep?.part(chunk);
 			await image.write(name, chunk);
 		} else if (got === -EAGAIN) await waitFor(fd, EPOLLIN, { signal });
 		else if (got !== -EINTR) throw callError(`cannot read ${name}`, got);
 	}
+	keep?.end();
 	chunkBuffers.giveBack(memory);
 	await image.end(name);
 }

@@ -21,6 +21,7 @@ import { PAGE } from '../libc/constants.js';
 import { pageSize } from '../libc/page-size.js';
 import { yieldToEventLoop } from '../runtime/yield.js';
 import { type Correction, type Corrections, encodeCorrections } from '../stream/corrections.js';
+import type { Keeper } from './source-file.js';
 
 const CORE = /^core-(\d+)\.img$/;
 const PAGEMAP = /^pagemap-(\d+)\.img$/;
@@ -32,8 +33,14 @@ const MAX_KEPT_BYTES = 256 << 20;
 
 /** Of one dump. */
 export class PageCorrections {
-	/** Core images and pagemaps, in the parts that they came in, by the id that the thread or process has in its own pid namespace. */
-	readonly #cores = new Map<number, Buffer[]>();
+	/**
+	 * What core images say, read as they come, since the application waits for {@link read}; undefined: the thread has ended. By the
+	 * id that the thread has in its own pid namespace.
+	 */
+	readonly #threads = new Map<number, ThreadEnd | undefined>();
+	/** A core image that could not be read. */
+	#unreadable: unknown;
+	/** The parts of pagemaps, by the id that the process has in its own pid namespace: decoded, they are larger. */
 	readonly #pagemaps = new Map<number, Buffer[]>();
 	#keptBytes = 0;
 	/** By the process's number: what belongs to where CRIU injects code. Of each process whose pages were asked for. */
@@ -79,18 +86,31 @@ export class PageCorrections {
 		return this.#code.size > 0;
 	}
 
-	/** Takes the parts of the file `name`, of which each is copied; undefined: the file is not needed. */
-	keeperOf(name: string): ((part: Buffer) => void) | undefined {
+	/** What keeps the file `name`; undefined: it is not needed. */
+	keeperOf(name: string): Keeper | undefined {
 		const [, thread] = (this.referenced && CORE.exec(name)) || [];
 		const [, process] = PAGEMAP.exec(name) ?? [];
 		if (thread === undefined && process === undefined) return undefined;
 		const parts: Buffer[] = [];
-		if (thread === undefined) this.#pagemaps.set(Number(process), parts);
-		else this.#cores.set(Number(thread), parts);
-		return (part) => {
-			this.#keptBytes += part.length;
-			if (this.#keptBytes <= MAX_KEPT_BYTES) parts.push(Buffer.from(part));
+		return {
+			part: (bytes) => {
+				this.#keptBytes += bytes.length;
+				if (this.#keptBytes <= MAX_KEPT_BYTES) parts.push(Buffer.from(bytes));
+			},
+			end: () => {
+				if (thread === undefined) this.#pagemaps.set(Number(process), parts);
+				else this.#readThread(Number(thread), name, Buffer.concat(parts));
+			},
 		};
+	}
+
+	#readThread(tid: number, name: string, image: Buffer): void {
+		this.#keptBytes -= image.length;
+		try {
+			this.#threads.set(tid, threadEndOf(image, name));
+		} catch (error) {
+			this.#unreadable ??= error;
+		}
 	}
 
 	/**
@@ -101,6 +121,7 @@ export class PageCorrections {
 	async read(): Promise<Uint8Array | undefined> {
 		if (this.#keptBytes > MAX_KEPT_BYTES)
 			throw new Error(`the core images and pagemaps have more than ${MAX_KEPT_BYTES} bytes`);
+		if (this.#unreadable) throw this.#unreadable;
 		const all: Corrections = new Map();
 		for (const tracee of this.#tracees ?? []) {
 			if (!this.#code.has(tracee.ownPid)) continue;
@@ -140,19 +161,16 @@ export class PageCorrections {
 	}
 
 	#threadEnd(tid: number): ThreadEnd {
-		const name = `core-${tid}.img`;
-		const parts = this.#cores.get(tid);
-		this.#cores.delete(tid);
-		const end = parts && threadEndOf(Buffer.concat(parts), name);
-		if (!end) throw new Error(`CRIU sent no ${name} of a living thread`);
+		const end = this.#threads.get(tid);
+		this.#threads.delete(tid);
+		if (!end) throw new Error(`CRIU sent no core-${tid}.img of a living thread`);
 		return end;
 	}
 
 	/** Throws where an entry remains of a living thread, which was not found. */
 	#checkThreads(): void {
-		for (const [tid, parts] of this.#cores) {
-			const name = `core-${tid}.img`;
-			if (threadEndOf(Buffer.concat(parts), name)) throw new Error(`the thread of ${name} was not found`);
+		for (const [tid, end] of this.#threads) {
+			if (end) throw new Error(`the thread of core-${tid}.img was not found`);
 		}
 	}
 }

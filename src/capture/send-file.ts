@@ -38,7 +38,8 @@ export async function sendFile(file: SourceFile, image: ImageWriter, signal: Abo
 		await sendByReference(file, memory, image, signal);
 	} else {
 		const whole = memory.subarray(0, size);
-		file.keep?.(whole);
+		file.keep?.part(whole);
+		file.keep?.end();
 		await image.put(file.name, whole, true);
 	}
 	smallBuffers.giveBack(memory);

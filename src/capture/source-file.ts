@@ -9,6 +9,14 @@ export interface SourceFile {
 	 * - copy at once: it changes soon after the pipe was closed.
 	 */
 	by: 'reference' | 'copy' | 'copy at once';
-	/** Called with each part of a copied file, which it has to copy if it needs it for longer than the call. */
-	keep?: ((part: Buffer) => void) | undefined;
+	/** Told what is in a copied file. */
+	keep?: Keeper | undefined;
+}
+
+/** Keeps what it needs of a file that passes through. */
+export interface Keeper {
+	/** The next part, which is overwritten after the call. */
+	part(bytes: Buffer): void;
+	/** The file is at its end. */
+	end(): void;
 }
