@@ -35,10 +35,15 @@ export class ImageWriter {
 
 	/** Writes a chunk of the file `name` from memory, which is left alone until this resolves. */
 	async write(name: string, chunk: Buffer): Promise<void> {
-		const lease = this.shards.tryTake(chunk.length) ?? (await this.shards.take(chunk.length));
-		this.#append(lease, name, { kind: 'data', bytes: chunk.length });
-		await lease.writer.write(chunk);
-		this.shards.release(lease);
+		for (let at = 0; at < chunk.length; ) {
+			const left = chunk.length - at;
+			const lease = this.shards.tryTake(left) ?? (await this.shards.take(left));
+			const part = chunk.subarray(at, at + lease.room);
+			this.#append(lease, name, { kind: 'data', bytes: part.length });
+			await lease.writer.write(part);
+			this.shards.release(lease);
+			at += part.length;
+		}
 	}
 
 	/**
