@@ -65,6 +65,21 @@ test('a socket that nobody reads takes what its buffer holds, and the other one 
 	await reading;
 });
 
+test('a part of a file does not follow a small record into a shard without room', async () => {
+	const [unread, other] = [pipe(), pipe()];
+	const counting = other.readEnd.count();
+	const image = writerTo([unread.writeEnd.fd, other.writeEnd.fd]);
+	const part = Buffer.from(new ArrayBuffer(32 << 10));
+	for (let i = 0; i < 64; i++) await image.write('pages-1.img', Buffer.from(new ArrayBuffer(64 << 10)));
+	const [first] = image.shards.writers;
+	await image.put('core-1.img', Buffer.from('small'), true);
+	const before = first!.written;
+	await image.write('pages-1.img', part);
+	assert.ok(first!.written - before < part.length);
+	other.writeEnd.close();
+	await counting;
+});
+
 test('a reader that takes a few bytes at a time has not stalled', async () => {
 	const { readEnd, writeEnd } = pipe();
 	const image = writerTo([writeEnd.fd], 1000);
