@@ -49,6 +49,7 @@ export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
 export const SO_TYPE = 3;
 export const SO_ERROR = 4;
+export const SO_SNDBUF = 7;
 export const SO_KEEPALIVE = 9;
 export const SO_PEERCRED = 17;
 export const SO_ACCEPTCONN = 30;

@@ -1,7 +1,7 @@
 /**
  * Detects that there is no progress any more. Each user defines what counts as progress:
  * - a capture waiting for any shard to have room: its reader has taken bytes (stream/balancer.ts);
- * - a capture waiting for one shard: it has become writable (stream/shard-writer.ts);
+ * - a capture waiting for one shard: its reader has taken bytes, or it is writable (stream/shard-writer.ts);
  * - a capture waiting for its last bytes to be taken: fewer are left than before (stream/drained.ts);
  * - a reader: a byte has come over any shard (stream/shard-reader.ts);
  * - a sender waiting for the receiver's confirmation: any message from it (peer/link.ts);

@@ -109,6 +109,8 @@ export class ShardBalancer {
 		const stalls = new Map(
 			this.writers.map((writer) => [writer, new StallDetector(writer.shard.stallMillis)]),
 		);
+		// What was taken before is no progress of this wait.
+		for (const [writer, stall] of stalls) checkStall(writer, stall);
 		for (let micros = MIN_PAUSE; ; micros = Math.min(micros * 2, MAX_PAUSE)) {
 			this.run.signal.throwIfAborted();
 			let held = this.#choose(wanted);

@@ -7,6 +7,7 @@
 import { PAGE } from '../libc/constants.js';
 import type { ShardBalancer, ShardLease } from './balancer.js';
 import { encodeMarker, type MarkerBody } from './marker.js';
+import { SMALL } from './shard-writer.js';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -35,10 +36,15 @@ export class ImageWriter {
 
 	/** Writes a chunk of the file `name` from memory, which is left alone until this resolves. */
 	async write(name: string, chunk: Buffer): Promise<void> {
-		const lease = this.shards.tryTake(chunk.length) ?? (await this.shards.take(chunk.length));
-		this.#append(lease, name, { kind: 'data', bytes: chunk.length });
-		await lease.writer.write(chunk);
-		this.shards.release(lease);
+		for (let at = 0; at < chunk.length; ) {
+			const left = chunk.length - at;
+			const lease = await this.#takeFor(left);
+			const part = chunk.subarray(at, at + lease.room);
+			this.#append(lease, name, { kind: 'data', bytes: part.length });
+			await lease.writer.write(part);
+			this.shards.release(lease);
+			at += part.length;
+		}
 	}
 
 	/**
@@ -46,7 +52,7 @@ export class ImageWriter {
 	 * as far as a shard has room.
 	 */
 	async move(name: string, from: number, bytes: number): Promise<void> {
-		const lease = this.shards.tryTake(bytes) ?? (await this.shards.take(bytes));
+		const lease = await this.#takeFor(bytes);
 		const { room } = lease;
 		const moved = bytes > room ? Math.max(PAGE, room - (room % PAGE)) : bytes;
 		this.#append(lease, name, { kind: 'data', bytes: moved });
@@ -64,6 +70,12 @@ export class ImageWriter {
 		lease.writer.append(encodeMarker({ seq: this.#seq++, kind: 'image-end' }));
 		await lease.writer.flush();
 		this.shards.release(lease);
+	}
+
+	/** A shard for `bytes` that are not gathered: one where the last small record waits may have no room for them. */
+	async #takeFor(bytes: number): Promise<ShardLease> {
+		const wanted = Math.max(bytes, SMALL);
+		return this.shards.tryTake(wanted) ?? this.shards.take(wanted);
 	}
 
 	#put(lease: ShardLease, name: string, data: Buffer, end: boolean): void {

@@ -2,15 +2,8 @@
  * One shard of a capture. The holder of its lease (balancer.ts) appends records; small ones are gathered into one write, and a
  * large payload moves by reference from pipe to pipe, or is written from private memory.
  */
-import { fcntl, getsockopt, read, splice, write } from '../libc/calls.js';
-import {
-	F_GETPIPE_SZ,
-	PAGE,
-	SO_TYPE,
-	SOL_SOCKET,
-	SPLICE_F_MOVE,
-	SPLICE_F_NONBLOCK,
-} from '../libc/constants.js';
+import { read, splice, write } from '../libc/calls.js';
+import { PAGE, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../libc/constants.js';
 import { callError, EAGAIN, EINTR, EINVAL, EPIPE } from '../libc/errno.js';
 import { bytesWaiting, enlargePipe, SHARD_PIPE } from '../libc/pipes.js';
 import { EPOLLOUT, poller } from '../libc/poller.js';
@@ -20,19 +13,16 @@ import { StallDetector } from '../runtime/stall.js';
 import { drained, stalled, unsent } from '../stream/drained.js';
 import { PipeSlots } from '../stream/pipe-slots.js';
 import type { Shard } from '../stream/shard.js';
+import { type Kind, kindOf, socketRoom } from '../stream/shard-kind.js';
 
 /** Records that are smaller are copied and gathered; it is the size of a pipe that was not enlarged. */
 export const SMALL = 64 << 10;
 /** Gathered records are at most SMALL when another of SMALL is added, with its markers. */
 const GATHER = 3 * SMALL;
-/** Of a socket: in flight at a time, so that a slow one is noticed before it has taken much. */
-const SOCKET_ROOM = 1 << 20;
 /** A regular file takes all; a write of more would keep the event loop from a signal for too long. */
 const FILE_ROOM = 1 << 20;
 /** For the marker before a payload, and for a payload that does not begin with a page. */
 const SPARE_SLOTS = 2;
-
-type Kind = 'pipe' | 'socket' | 'file';
 
 export class ShardWriter {
 	readonly name: string;
@@ -64,7 +54,7 @@ export class ShardWriter {
 	/** Payload bytes that it can take at once; 0 when it is full. */
 	room(): number {
 		if (this.kind === 'file') return FILE_ROOM;
-		if (this.kind === 'socket') return Math.max(0, SOCKET_ROOM - this.unsent());
+		if (this.kind === 'socket') return Math.max(0, socketRoom(this.#fd) - this.unsent());
 		const free = this.#slots.free(this.written - bytesWaiting(this.#fd));
 		// A pipe may have no more slots than that, where its user has used up what the kernel grants.
 		const min = free === this.#slots.count ? 1 : 0;
@@ -84,7 +74,11 @@ export class ShardWriter {
 
 	/** Room for a chunk that is worth a call: waking for each page that a reader takes would move page by page. */
 	enough(wanted: number): number {
-		return this.kind === 'pipe' ? Math.min(wanted, (this.#slots.count * PAGE) >> 2) : Math.min(wanted, SMALL);
+		const worthwhile = this.kind === 'pipe' ? (this.#slots.count * PAGE) >> 2 : SMALL;
+		return Math.min(
+			wanted,
+			this.kind === 'socket' ? Math.min(worthwhile, socketRoom(this.#fd) >> 1) : worthwhile,
+		);
 	}
 
 	/** Appends `bytes` (SMALL and a marker at most), copied. */
@@ -224,8 +218,13 @@ export class ShardWriter {
 
 	async #whenWritable(): Promise<void> {
 		const { signal } = this.run;
-		const { deadline } = new StallDetector(this.shard.stallMillis);
-		if (!(await waitFor(this.#fd, EPOLLOUT, { signal, deadline }))) throw stalled(this.shard);
+		const stall = new StallDetector(this.shard.stallMillis);
+		if (stall.millis) stall.observe(this.unsent());
+		// A slow reader makes progress long before the kernel has room again: a page in a pipe, a third of a socket's buffer.
+		while (!(await waitFor(this.#fd, EPOLLOUT, { signal, deadline: stall.deadline }))) {
+			stall.observe(this.unsent());
+			if (stall.stalled) throw stalled(this.shard);
+		}
 	}
 
 	/** The error for a reader that has ended. */
@@ -240,9 +239,3 @@ export class ShardWriter {
 }
 
 const NOTHING = Promise.resolve();
-
-function kindOf(fd: number): Kind {
-	if (fcntl(fd, F_GETPIPE_SZ, 0) > 0) return 'pipe';
-	const type = getsockopt(fd, SOL_SOCKET, SO_TYPE, Buffer.from(new ArrayBuffer(4)), Int32Array.of(4));
-	return type >= 0 ? 'socket' : 'file';
-}

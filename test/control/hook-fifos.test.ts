@@ -2,11 +2,26 @@
  * The action script at post-dump over the FIFOs that a capture has made at pre-stream: Node is started only where the answer
  * is not that the stream is delivered. This process acts as CRIU for the scripts that it starts.
  */
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+	chownSync,
+	closeSync,
+	existsSync,
+	mkdirSync,
+	openSync,
+	readFileSync,
+	symlinkSync,
+	writeFileSync,
+	writeSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { processOf } from '../../src/control/lineage.js';
+import { fifoNames } from '../../src/control/paths.js';
+import { mkfifo } from '../../src/libc/calls.js';
+import { throwIfError } from '../../src/libc/errno.js';
+import { afterwards } from '../support/cleanup.js';
 import { HOOK } from '../support/streamer.js';
-import { suite } from '../support/suite.js';
+import { skipImpossible, suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
 import { tool } from '../support/tools.js';
 import { until } from '../support/until.js';
@@ -119,6 +134,20 @@ test('the capture is killed while the script waits, or before', async () => {
 	connected(dir).finish();
 	assert.equal(fifosIn(dir), []);
 	await run('post-dump', dir).succeeds();
+});
+
+test('FIFOs of another user are not asked', async () => {
+	if (process.getuid!() !== 0) skipImpossible('only root can make files of another user');
+	const dir = temporaryDirectory();
+	for (const name of Object.values(fifoNames(processOf(process.pid)))) {
+		const path = join(dir, name);
+		throwIfError(mkfifo(path, 0o600), 'mkfifo');
+		chownSync(path, 65534, 65534);
+		const fd = openSync(path, 'r+');
+		afterwards(() => closeSync(fd));
+		writeSync(fd, 'done\n');
+	}
+	await run('post-dump', dir).fails(/no capture is in/, /goes on running/);
 });
 
 test('the capture is stopped: the script gives up in time', async () => {
