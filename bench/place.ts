@@ -1,9 +1,10 @@
 /** Where the bench works: directories in memory and on a disk, a free port, an sshd, a certificate, images to replay. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { makeCertificate } from '../test/support/certificate.js';
+import { freePort } from '../test/support/free-port.js';
 import { makeSshd } from '../test/support/sshd.js';
 import { loadPath } from './load.js';
 import { missing, pathOf } from './readers.js';
@@ -24,13 +25,15 @@ export async function makePlace(memory: string, disk: string): Promise<Place> {
 	for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 	// sshd is where only root looks.
 	process.env.PATH += ':/usr/local/sbin:/usr/sbin:/sbin';
+	const openssl = pathOf('openssl');
+	if (openssl) makeCertificate(inMemory, openssl);
 	return {
 		LOAD: loadPath,
 		MEMORY: inMemory,
 		DISK: onDisk,
 		PORT: String(await freePort()),
 		SSH: await startSshd(inMemory),
-		TLS: makeCertificate(inMemory),
+		TLS: inMemory,
 		PATH: process.env.PATH!,
 	};
 }
@@ -38,26 +41,6 @@ export async function makePlace(memory: string, disk: string): Promise<Place> {
 /** Replaces `$NAME` in an address or a path. */
 export function expand(text: string, place: Place): string {
 	return text.replace(/\$([A-Z]+)/g, (_, name: keyof Place) => place[name]);
-}
-
-async function freePort(): Promise<number> {
-	const server = createServer().listen(0, '127.0.0.1');
-	await new Promise((resolve) => server.once('listening', resolve));
-	const { port } = server.address() as { port: number };
-	await new Promise((resolve) => server.close(resolve));
-	return port;
-}
-
-/** For this host, its own authority. */
-function makeCertificate(parent: string): string {
-	if (!pathOf('openssl')) return '';
-	const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
-	const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', 'key.pem'];
-	execFileSync('openssl', ['req', '-x509', '-days', '2', ...subject, ...key, '-out', 'cert.pem'], {
-		cwd: parent,
-		stdio: 'pipe',
-	});
-	return parent;
 }
 
 /** An sshd with keys of its own; returns the configuration of a client, where `target` is this host, or '' without one. */

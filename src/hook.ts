@@ -1,7 +1,8 @@
 /**
  * The action script for `criu dump` and `criu restore`: CRIU starts scripts/criu-streamer-hook, which starts this at
- * pre-stream, and at post-dump unless it has learned without Node that the stream is delivered. It makes CRIU connect only once the streamer is ready (pre-stream), and end the application
- * only once the stream is delivered (post-dump): if this fails, CRIU lets the application live.
+ * pre-stream, and at post-dump unless it has learned without Node that the stream is delivered. It makes CRIU connect only once
+ * the streamer is ready (pre-stream), and end the application only once the stream is delivered (post-dump): if this fails, CRIU
+ * lets the application live.
  *
  * The application is frozen meanwhile, so only required modules are loaded.
  */

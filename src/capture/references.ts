@@ -19,7 +19,7 @@ export type References = 'never' | 'always' | 'corrected' | 'until delivered';
 /**
  * Chooses for one dump.
  * @param mode as the user wants it; `auto` is safe
- * @param held an action script keeps CRIU from ending or resuming the application before this capture allows it
+ * @param held an action script asks at the end, and keeps CRIU from ending or resuming the application before it has its answer
  * @param copies every shard has its own copy of what it was given, once the stream is delivered
  */
 export function chooseReferences(
@@ -35,7 +35,7 @@ export function chooseReferences(
 		return 'corrected';
 	}
 	if (mode === 'always') return 'always';
-	if (kind.asks && held && copies) {
+	if (held && copies) {
 		log.info('moving pages without a copy: every shard has its own before the action script has its answer');
 		return 'until delivered';
 	}

@@ -2,8 +2,9 @@
  * One file of an image: from a descriptor to the shards.
  *
  * A small file is read into memory and leaves with its markers in one write. A large one is moved by reference, or copied
- * (copied.ts, copied-at-once.ts) where its pages may still change. A move takes all that CRIU's pipe holds, and the next one waits until there is
- * something again: CRIU fills the whole pipe in one call, so neither side contends for the lock of the pipe, and neither pauses.
+ * (copied.ts, copied-at-once.ts) where its pages may still change. A move takes all that CRIU's pipe holds, and the next one waits
+ * until there is something again: CRIU fills the whole pipe in one call, so neither side contends for the lock of the pipe, and
+ * neither pauses.
  */
 import { isPages } from '../images/names.js';
 import { read } from '../libc/calls.js';
@@ -17,7 +18,7 @@ import { SMALL } from '../stream/shard-writer.js';
 import { smallBuffers } from './buffers.js';
 import { sendCopied } from './copied.js';
 import { sendCopiedAtOnce } from './copied-at-once.js';
-import type { SourceFile } from './source-file.js';
+import { readPart, type SourceFile } from './source-file.js';
 
 /** Up to this many bytes in the pipe of a large file are copied: moving costs more, and they may be spread over many pages. */
 const WORTH_COPYING = 16 << 10;
@@ -47,15 +48,14 @@ export async function sendFile(file: SourceFile, image: ImageWriter, signal: Abo
 }
 
 /** Fills `memory`; returns how many bytes there are, which is less than its length where they are the whole file. */
-async function readStart({ name, fd }: SourceFile, memory: Buffer, signal: AbortSignal): Promise<number> {
-	for (let size = 0; ; ) {
-		const got = read(fd, size ? memory.subarray(size) : memory, memory.length - size);
-		if (got === 0) return size;
-		if (got > 0) size += got;
-		else if (got === -EAGAIN) await waitFor(fd, EPOLLIN, { signal });
-		else if (got !== -EINTR) throw callError(`cannot read ${name}`, got);
-		if (size === memory.length) return size;
+async function readStart(file: SourceFile, memory: Buffer, signal: AbortSignal): Promise<number> {
+	let size = 0;
+	while (size < memory.length) {
+		const got = await readPart(file, size ? memory.subarray(size) : memory, signal);
+		if (got === 0) break;
+		size += got;
 	}
+	return size;
 }
 
 /** Sends a file that is in memory, and its end. */

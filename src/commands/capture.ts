@@ -77,10 +77,10 @@ export function captureImage(
 					const kind = dumpKindOf(pid);
 					scriptMayAsk = kind.script;
 					if (kind.pageServer) session.log.warn(NO_PAGES);
-					const held = control.hasScriptOf(pid);
+					const held = kind.asks && control.hasScriptOf(pid);
 					return {
 						references: chooseReferences(options.zeroCopy, kind, held, outgoing.copies, session.log),
-						asked: held && kind.asks ? control.finishedAsked : undefined,
+						asked: held ? control.finishedAsked : undefined,
 					};
 				},
 				allowIncomplete: options.allowIncomplete,

@@ -9,7 +9,6 @@
 import { onAbort } from '../libc/abort.js';
 import { EPOLLERR, poller } from '../libc/poller.js';
 import { StallDetector } from '../runtime/stall.js';
-import { stalled } from './drained.js';
 import { firstEnded } from './ended-readers.js';
 import type { Shard } from './shard.js';
 import { ShardWriter, SMALL } from './shard-writer.js';
@@ -110,7 +109,7 @@ export class ShardBalancer {
 			this.writers.map((writer) => [writer, new StallDetector(writer.shard.stallMillis)]),
 		);
 		// What was taken before is no progress of this wait.
-		for (const [writer, stall] of stalls) checkStall(writer, stall);
+		for (const [writer, stall] of stalls) writer.checkStall(stall);
 		for (let micros = MIN_PAUSE; ; micros = Math.min(micros * 2, MAX_PAUSE)) {
 			this.run.signal.throwIfAborted();
 			let held = this.#choose(wanted);
@@ -119,7 +118,7 @@ export class ShardBalancer {
 				held = this.#choose(wanted);
 			}
 			if (held) return held;
-			for (const [writer, stall] of stalls) checkStall(writer, stall);
+			for (const [writer, stall] of stalls) writer.checkStall(stall);
 			await Promise.race([new Promise<void>((resolve) => (this.#look = resolve)), poller.pause(micros)]);
 			this.#look = undefined;
 		}
@@ -166,11 +165,4 @@ export class ShardBalancer {
 function lease(writer: ShardWriter, room: number): ShardLease {
 	writer.busy = true;
 	return { writer, room };
-}
-
-/** Throws where the reader of a shard takes nothing for longer than it may. */
-function checkStall(writer: ShardWriter, stall: StallDetector): void {
-	if (!stall.millis) return;
-	stall.observe(writer.written - writer.unsent());
-	if (stall.stalled) throw stalled(writer.shard);
 }

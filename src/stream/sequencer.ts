@@ -1,6 +1,6 @@
 /**
- * The rules of a stream: what a marker means depends on those before it, over all shards. Only
- * open files are kept here: the store has the names of the others already, and there may be a million of them.
+ * The rules of a stream: what a marker means depends on those before it, over all shards. Only open files are kept here: the store
+ * has the names of the others already, and there may be a million of them.
  */
 import { quoteName } from '../stream/image-name.js';
 import type { Marker } from '../stream/marker.js';

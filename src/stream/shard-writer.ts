@@ -74,11 +74,9 @@ export class ShardWriter {
 
 	/** Room for a chunk that is worth a call: waking for each page that a reader takes would move page by page. */
 	enough(wanted: number): number {
-		const worthwhile = this.kind === 'pipe' ? (this.#slots.count * PAGE) >> 2 : SMALL;
-		return Math.min(
-			wanted,
-			this.kind === 'socket' ? Math.min(worthwhile, socketRoom(this.#fd) >> 1) : worthwhile,
-		);
+		if (this.kind === 'pipe') return Math.min(wanted, (this.#slots.count * PAGE) >> 2);
+		if (this.kind === 'socket') return Math.min(wanted, SMALL, socketRoom(this.#fd) >> 1);
+		return Math.min(wanted, SMALL);
 	}
 
 	/** Appends `bytes` (SMALL and a marker at most), copied. */
@@ -219,12 +217,16 @@ export class ShardWriter {
 	async #whenWritable(): Promise<void> {
 		const { signal } = this.run;
 		const stall = new StallDetector(this.shard.stallMillis);
-		if (stall.millis) stall.observe(this.unsent());
+		this.checkStall(stall);
 		// A slow reader makes progress long before the kernel has room again: a page in a pipe, a third of a socket's buffer.
-		while (!(await waitFor(this.#fd, EPOLLOUT, { signal, deadline: stall.deadline }))) {
-			stall.observe(this.unsent());
-			if (stall.stalled) throw stalled(this.shard);
-		}
+		while (!(await waitFor(this.#fd, EPOLLOUT, { signal, deadline: stall.deadline }))) this.checkStall(stall);
+	}
+
+	/** Counts what the reader has taken as progress. Throws where it takes nothing for longer than it may. */
+	checkStall(stall: StallDetector): void {
+		if (!stall.millis) return;
+		stall.observe(this.written - this.unsent());
+		if (stall.stalled) throw stalled(this.shard);
 	}
 
 	/** The error for a reader that has ended. */
