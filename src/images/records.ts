@@ -25,3 +25,18 @@ export function* recordsOf(image: Buffer, magic: number, name: string): Generato
 		at = end;
 	}
 }
+
+/** The image of these messages. */
+export function imageOf(magic: number, records: Iterable<Uint8Array>): Buffer {
+	const parts: Uint8Array[] = [words(IMG_COMMON_MAGIC, magic)];
+	for (const record of records) parts.push(words(record.length), record);
+	return Buffer.concat(parts);
+}
+
+function words(...values: number[]): Buffer {
+	const bytes = Buffer.allocUnsafe(values.length * LENGTH_BYTES);
+	values.forEach((value, i) => {
+		bytes.writeUInt32LE(value, i * LENGTH_BYTES);
+	});
+	return bytes;
+}

@@ -3,12 +3,14 @@
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
+import { encodePagemap, Pagemap } from '../../src/images/pagemap.js';
 import { Deframer } from '../../src/net/frame.js';
 import { criu } from '../../src/proto/messages.js';
 import { checkImageName } from '../../src/stream/image-name.js';
 import { MAX_MESSAGE_BYTES } from '../../src/stream/limits.js';
 import { decodeMarker, encodeMarker, type Marker } from '../../src/stream/marker.js';
 import { MarkerSequencer } from '../../src/stream/sequencer.js';
+import { field, image, PAGEMAP_MAGIC } from '../images/build.js';
 import { suite } from '../support/suite.js';
 import {
 	anyFrame,
@@ -178,5 +180,53 @@ test('inputs that failed before', () => {
 	for (const { bytes } of corpus('request')) checkRequest(bytes);
 	for (const { bytes } of corpus('frames')) for (const piece of [1, 7, 50_000]) checkFrames(bytes, piece);
 });
+
+/** An accepted pagemap has ordered runs of whole pages; encoded again, it says the same. */
+function checkPagemap(content: Buffer): void {
+	let pagemap: Pagemap;
+	try {
+		pagemap = new Pagemap(content, 'pagemap-1.img');
+	} catch (error) {
+		isRefusal(error);
+		return;
+	}
+	let end = 0;
+	for (const { address, bytes } of pagemap.runs) {
+		assert.ok(address >= end && address % 4096 === 0 && bytes % 4096 === 0);
+		end = address + bytes;
+	}
+	const again = new Pagemap(encodePagemap(pagemap, pagemap.runs), 'pagemap-1.img');
+	assert.is(again.pagesBytes, pagemap.pagesBytes);
+	assert.is(again.pagesId, pagemap.pagesId);
+}
+
+test(
+	'pagemaps',
+	() => {
+		const number = fc.oneof(fc.nat(3), fc.nat(), fc.maxSafeNat());
+		const one = fc.tuple(fc.nat(2 ** 32), number, fc.constantFrom(0, 1, 4, 5, 6, 7), number, fc.nat(120));
+		const entry = one.map(([page, compat, flags, pages, other]) =>
+			Buffer.concat([
+				field(1, page * 4096),
+				field(2, compat % 2 ** 32),
+				field(4, flags),
+				...(pages ? [field(5, pages)] : []),
+				...(other > 100 ? [field(other, 1)] : []),
+			]),
+		);
+		const head = fc.nat().map((id) => field(1, id));
+		const messages = fc.array(fc.oneof(entry, fc.uint8Array({ maxLength: 20 }).map(Buffer.from)), {
+			maxLength: 5,
+		});
+		const whole = fc.tuple(head, messages).map(([first, rest]) => image(PAGEMAP_MAGIC, first, ...rest));
+		fc.assert(fc.property(whole, checkPagemap), runs(20_000));
+		const damaged = fc.tuple(whole, fc.nat(), fc.nat(255)).map(([content, at, value]) => {
+			content[at % content.length] = value;
+			return content.subarray(0, Math.max(8, content.length - (at % 7)));
+		});
+		fc.assert(fc.property(damaged, checkPagemap), runs(20_000));
+	},
+	LONG,
+);
 
 test.run();

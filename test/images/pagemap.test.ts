@@ -64,7 +64,19 @@ for (const [release, count] of Object.entries(entry)) {
 	});
 }
 
-test('compressed pages are refused', () => {
+test('CRIU before 3.0: no flags, only whether a parent has the pages', () => {
+	const entries = [0, 1].map((inParent) =>
+		Buffer.concat([field(1, START + inParent * PAGE), field(2, 1), ...(inParent ? [field(3, 1)] : [])]),
+	);
+	const { runs, pagesBytes } = new Pagemap(image(PAGEMAP_MAGIC, head, ...entries), 'pagemap-1.img');
+	assert.equal(
+		runs.map(({ flags }) => flags),
+		[PRESENT, PARENT],
+	);
+	assert.is(pagesBytes, PAGE);
+});
+
+test('compressed pages have no place that is known', () => {
 	const blocks = Buffer.concat([
 		field(1, START),
 		field(2, 0),
@@ -72,7 +84,9 @@ test('compressed pages are refused', () => {
 		field(5, 1),
 		field(6, Buffer.of(1)),
 	]);
-	assert.throws(() => new Pagemap(image(PAGEMAP_MAGIC, head, blocks), 'pagemap-1.img'), /compressed/);
+	const pagemap = new Pagemap(image(PAGEMAP_MAGIC, head, blocks), 'pagemap-1.img');
+	assert.ok(pagemap.compressed);
+	assert.throws(() => pagemap.locate(START, 4), /compressed/);
 });
 
 test('a file that is not a pagemap is refused', () => {
