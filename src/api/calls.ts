@@ -2,6 +2,7 @@
  * The calls of index.ts. This module loads libc and everything that a command needs, so it is imported by the first call.
  */
 import { captureImage } from '../commands/capture.js';
+import { sendImages } from '../commands/capture-directory.js';
 import { extractFiles } from '../commands/extract.js';
 import { replayImage } from '../commands/restore.js';
 import { CAPTURE_SOCKET, SERVE_SOCKET } from '../criu/socket.js';
@@ -17,7 +18,10 @@ import { openSession, progressOf } from './session.js';
 import type { CaptureOptions, Common, ExtractOptions, ServeOptions, Summary } from './types.js';
 
 export function capture(given: CaptureOptions): Promise<Summary> {
-	return call('capture', CAPTURE_SOCKET, given, captureImage);
+	const stored = given?.from !== undefined;
+	return stored
+		? call('capture', undefined, given, sendImages)
+		: call('capture', CAPTURE_SOCKET, given, captureImage);
 }
 
 export function extract(given: ExtractOptions): Promise<Summary> {

@@ -45,6 +45,7 @@ const readers: Record<string, (option: string, value: unknown) => Words | undefi
 	'ext-file-fds': pairs,
 	'tcp-listen-remap': pairs,
 	'zero-copy': text,
+	from: text,
 	'allow-incomplete': flag,
 	keep: flag,
 	'criu-clients': text,
@@ -81,7 +82,7 @@ export function optionsOf(command: Command, given: object): Options {
 	if (!raw['shard-fds'] && !raw.connect && !raw.listen)
 		throw new UsageError('--shard-fds, --connect or --listen has to say how the stream travels');
 	const directory = command === 'extract' ? 'images-dir' : 'work-dir';
-	if (!raw[directory]) throw new UsageError(`--${directory} is missing`);
+	if (!raw[directory] && !raw.from) throw new UsageError(`--${directory} is missing`);
 	return { ...readOptions(command, raw), progressFd: undefined };
 }
 

@@ -83,13 +83,23 @@ export interface CriuSide {
 }
 
 export type CaptureOptions = Common &
-	CriuSide &
 	Stream & {
-		/** Whether pages are moved by reference; see docs/reliability.md. By default "auto": only where that is safe. */
-		zeroCopy?: 'auto' | 'always' | 'never';
 		/** Accepts an image without inventory.img as complete. */
 		allowIncomplete?: boolean;
-	};
+	} & (FromCriu | FromDirectory);
+
+/** The image comes from a dumping CRIU. */
+export interface FromCriu extends CriuSide {
+	/** Whether pages are moved by reference; see docs/reliability.md. By default "auto": only where that is safe. */
+	zeroCopy?: 'auto' | 'always' | 'never';
+	from?: undefined;
+}
+
+/** The image is on the disk. */
+export interface FromDirectory {
+	/** The images directory of a dump; where that is the last of a chain of incremental dumps, the chain is flattened. */
+	from: string;
+}
 
 export type ExtractOptions = Common &
 	Stream & {

@@ -1,10 +1,7 @@
 /** A capture: takes the image of one dump from CRIU, with files of the user's, and writes it as a stream. */
 import type { CriuConnection } from '../criu/connection.js';
 import type { CriuSocket } from '../criu/socket.js';
-import { dup } from '../libc/calls.js';
-import { throwIfError } from '../libc/errno.js';
 import { raiseFileLimit } from '../libc/file-limit.js';
-import { isPipe, setNonBlocking } from '../libc/pipes.js';
 import { peerOf } from '../net/unix-socket.js';
 import type { Log } from '../report/log.js';
 import { fail, failWith } from '../runtime/cancellation.js';
@@ -12,6 +9,7 @@ import { CORRECTIONS } from '../stream/corrections.js';
 import type { Shard } from '../stream/shard.js';
 import type { StreamSummary } from '../stream/summary.js';
 import { CriuDump, type DumpJob } from './criu-dump.js';
+import { sendExtFiles } from './ext-files.js';
 import { ImageSender } from './image-sender.js';
 import { PageTransfer } from './page-transfer.js';
 import type { References } from './references.js';
@@ -60,7 +58,7 @@ export async function capture(job: CaptureJob): Promise<Captured> {
 		criu = await job.criu.accept(signal);
 		const { references, asked } = job.plan(criu.fd);
 		pages = new PageTransfer(references, asked !== undefined, peerOf(criu.fd).pid, job.log);
-		for (const { name, fd } of job.extFiles) sendExtFile(name, fd, image);
+		sendExtFiles(job.extFiles, image);
 		const captured = await captureFrom(new CriuDump(job, criu, pages, image), asked);
 		captured.criuClosed.finally(() => release?.()).catch(() => {});
 		return captured;
@@ -89,15 +87,6 @@ async function captureFrom(dump: CriuDump, asked: DumpPlan['asked']): Promise<Ca
 	const criuClosed = dump.closed.finally(() => criu.close());
 	criuClosed.catch(() => {});
 	return { summary, criuClosed };
-}
-
-/** Sends what `fd` holds, of which the caller keeps its own descriptor. */
-function sendExtFile(name: string, fd: number, image: ImageSender): void {
-	image.begin(name);
-	const own = throwIfError(dup(fd), `cannot read ${name} from fd ${fd}: is it open?`);
-	setNonBlocking(own);
-	// Nothing else reads or changes the content of a pipe that the user gives; a file may change.
-	image.start(image.send({ name, fd: own, by: isPipe(own) ? 'reference' : 'copy' }));
 }
 
 function endedWithoutQuestion(): never {

@@ -10,6 +10,7 @@ import { quoteName } from '../stream/image-name.js';
 import { ImageWriter } from '../stream/image-writer.js';
 import type { Shard } from '../stream/shard.js';
 import type { StreamSummary } from '../stream/summary.js';
+import { type FilePart, sendParts } from './file-parts.js';
 import { sendBytes, sendFile } from './send-file.js';
 import type { SourceFile } from './source-file.js';
 
@@ -73,6 +74,13 @@ export class ImageSender {
 		} finally {
 			poller.close(file.fd);
 		}
+	}
+
+	/** Sends a file that consists of parts of files on a disk, whose descriptors stay the caller's. */
+	async sendParts(name: string, parts: Iterable<FilePart>): Promise<void> {
+		this.begin(name);
+		await sendParts(name, parts, this.#image);
+		this.#ended();
 	}
 
 	/** Sends a file that is in memory. */

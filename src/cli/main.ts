@@ -8,7 +8,7 @@ import { describeError, UsageError } from '../runtime/errors.js';
 import { PROGRAM, version } from '../runtime/version.js';
 
 const commands: Record<Command, string> = {
-	capture: 'Take the images of a dump from CRIU, and write them as a stream',
+	capture: 'Take the images of a dump from CRIU, or --from a directory, and write them as a stream',
 	extract: 'Read a stream, and replay it to CRIU, or write its files into --images-dir',
 	serve: 'Read a stream, and replay it to CRIU (extract without --images-dir)',
 };
@@ -46,6 +46,7 @@ async function limitHint(): Promise<string> {
 
 /** Loads only the modules that the command needs: the application may be frozen while modules load. */
 async function load(options: Options): Promise<{ run(options: Options): Promise<void> }> {
+	if (options.from !== undefined) return await import('../commands/capture-directory.js');
 	if (options.command === 'capture') return await import('../commands/capture.js');
 	if (writesFiles(options)) return await import('../commands/extract.js');
 	return await import('../commands/restore.js');

@@ -11,9 +11,8 @@ import { Progress, type ProgressEvents } from '../report/progress.js';
 import { unlessAborted } from '../runtime/cancellation.js';
 import { withCleanup } from '../runtime/cleanup-stack.js';
 import { asError } from '../runtime/errors.js';
-import type { Outgoing } from '../stream/shard.js';
 import type { StreamSummary } from '../stream/summary.js';
-import { openOutgoing } from '../transports/open.js';
+import { delivered, openFor, withRemoteError } from './outgoing.js';
 
 /** A dump to a page server beside a stream is supported, with a warning. */
 const NO_PAGES =
@@ -45,12 +44,7 @@ export function captureImage(
 		cleanup.defer((failure) => failure && failed.abort(failure));
 		cleanup.defer((failure) => failure && control.fail(session.describe(failure)));
 
-		const outgoing = await openOutgoing(session.way, {
-			warn: session.log.warn,
-			describe: session.describe,
-			listening: () => session.ready(),
-			signal: session.signal,
-		});
+		const outgoing = await openFor(session);
 		cleanup.defer(async (failure) => {
 			if (!failure) return;
 			control.fail(session.describe(failure));
@@ -88,8 +82,7 @@ export function captureImage(
 				log: session.log,
 				onStart: () => progress.checkpointStart(),
 			});
-			const { silent } = await unlessAborted(signal, outgoing.received());
-			session.log.info(silent ? 'all bytes are delivered' : 'the receiver has the whole image');
+			await unlessAborted(signal, delivered(outgoing, session));
 			control.finish();
 			progress.transferred(summary);
 			if (!scriptMayAsk) return summary;
@@ -99,13 +92,4 @@ export function captureImage(
 			return summary;
 		});
 	});
-}
-
-/** What `work` returns. Where it fails because the far end refused the stream, the far end's error is thrown in place of ours. */
-async function withRemoteError<T>(outgoing: Outgoing, work: () => Promise<T>): Promise<T> {
-	try {
-		return await work();
-	} catch (error) {
-		throw (await outgoing.explain?.(asError(error))) ?? error;
-	}
 }

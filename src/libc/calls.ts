@@ -57,6 +57,11 @@ export const pwrite = define<[fd: Fd, from: Memory, bytes: number, at: number]>(
 	'intptr_t pwrite(int fd, const void *from, size_t n, int64_t at)',
 );
 
+/** Returns a positive errno where the advice cannot be taken. */
+export const posixFadvise = define<[fd: Fd, at: number, bytes: number, advice: number]>(
+	'int posix_fadvise(int fd, int64_t at, int64_t n, int advice)',
+);
+
 /** `fromAt` and `toAt` hold an int64 offset that the call advances, or are null (pipes, and files at their own position). */
 export const splice = define<
 	[from: Fd, fromAt: BigInt64Array | null, to: Fd, toAt: BigInt64Array | null, bytes: number, flags: number]

@@ -33,6 +33,8 @@ export const SIOCOUTQ = 0x5411;
 export const MFD_CLOEXEC = 1;
 export const FALLOC_FL_KEEP_SIZE = 1;
 export const FALLOC_FL_PUNCH_HOLE = 2;
+export const POSIX_FADV_RANDOM = 1;
+export const POSIX_FADV_WILLNEED = 3;
 
 export const AF_UNIX = 1;
 export const AF_INET = 2;

@@ -63,6 +63,12 @@ const table = {
 		default: 'auto',
 		describe: 'Move references to the application’s pages: safe only if it dies after the dump',
 	},
+	from: {
+		type: 'string',
+		group: main,
+		only: ['capture'],
+		describe: 'Send this images directory, of a dump that is on the disk already, in place of a new dump',
+	},
 	'allow-incomplete': {
 		type: 'boolean',
 		group: main,

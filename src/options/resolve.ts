@@ -32,6 +32,8 @@ export interface Options {
 	/** Old port to new port. */
 	tcpListenRemap: Map<number, number>;
 	zeroCopy: 'auto' | 'always' | 'never';
+	/** An images directory that is the image; undefined: it comes from CRIU. */
+	from: string | undefined;
 	allowIncomplete: boolean;
 	keep: boolean;
 	criuClients: number;
@@ -92,6 +94,7 @@ export function readOptions(command: Command, given: Raw): Options {
 		progressFd: optional('progress-fd', string('progress-fd'), descriptor) ?? 2,
 		tcpListenRemap: ports(split('tcp-listen-remap', string('tcp-listen-remap')) ?? []),
 		zeroCopy: string('zero-copy') as Options['zeroCopy'],
+		from: string('from'),
 		allowIncomplete: raw['allow-incomplete'] === true,
 		keep: raw.keep === true,
 		criuClients: count('criu-clients', string('criu-clients')!, MAX_CLIENTS, 'connections'),

@@ -21,6 +21,7 @@ export function checkTogether(options: Options): void {
 	else refuseNetworkOptions(options);
 	checkNumbers(options);
 	if (writesFiles(options)) refuseReplayOptions(options);
+	if (options.from !== undefined) refuseDumpOptions(options);
 }
 
 function checkWay({ shardFds, connect, listen }: Options): void {
@@ -81,4 +82,13 @@ function refuseReplayOptions(options: Options): void {
 		options.criuClients !== 1 && '--criu-clients',
 	].find(Boolean);
 	if (given) throw new UsageError(`${given} is for replaying to CRIU, and extract --images-dir writes files`);
+}
+
+function refuseDumpOptions(options: Options): void {
+	const given = [
+		options.criuFd !== undefined && '--criu-fd',
+		options.zeroCopy !== 'auto' && '--zero-copy',
+		options.imagesDir !== undefined && '--images-dir',
+	].find(Boolean);
+	if (given) throw new UsageError(`${given} is for a dump by CRIU, and --from sends what is on the disk`);
 }

@@ -1,23 +1,19 @@
 /** An images directory on the disk becomes a stream, from which every store makes the same image again. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { sendDirectory } from '../../src/capture/directory.js';
-import { ImageSender } from '../../src/capture/image-sender.js';
 import { ListeningSocket } from '../../src/criu/socket.js';
-import { fail, unlessAborted } from '../../src/runtime/cancellation.js';
 import { DirectoryStore } from '../../src/stores/directory.js';
 import { HeldStore } from '../../src/stores/held.js';
 import { NullStore } from '../../src/stores/null.js';
-import { load } from '../../src/stream/load.js';
-import type { Store } from '../../src/stream/store.js';
+import { field, image, PAGEMAP_MAGIC } from '../images/build.js';
 import { afterwards } from '../support/cleanup.js';
 import { content } from '../support/content.js';
-import { pipe } from '../support/pipe.js';
 import { contentOf } from '../support/stored.js';
 import { suite } from '../support/suite.js';
 import { temporaryDirectory } from '../support/temporary.js';
+import { sendInto } from './send-into.js';
 
 const test = suite('an images directory as source');
 
@@ -26,42 +22,14 @@ const files: Record<string, Buffer> = {
 	'empty.img': Buffer.alloc(0),
 	'inventory.img': content(2, 30),
 	'pages-1.img': content(3, 3_000_001),
-	'pagemap-1.img': content(4, 65_536),
+	'pagemap-1.img': image(PAGEMAP_MAGIC, field(1, 1)),
+	'pstree.img': content(4, 65_536),
 };
 
 function imagesDirectory(): string {
 	const path = temporaryDirectory();
 	for (const [name, bytes] of Object.entries(files)) writeFileSync(join(path, name), bytes);
 	return path;
-}
-
-/** Sends the directory at `path` over two shards into `store`. */
-async function sendInto(store: Store & { close(): void }, path: string): Promise<void> {
-	afterwards(() => store.close());
-	const shards = [pipe(), pipe()];
-	const shardOf = ({ fd }: { fd: number }) => ({ fd, name: `shard fd ${fd}`, stallMillis: 0 });
-	const run = new AbortController();
-	const image = new ImageSender(
-		shards.map(({ writeEnd }) => shardOf(writeEnd)),
-		run,
-	);
-	const loading = load(
-		shards.map(({ readEnd }) => shardOf(readEnd)),
-		store,
-		run,
-	);
-	loading.catch(() => {});
-	try {
-		await unlessAborted(run.signal, sendDirectory(path, image));
-		await image.end(performance.now());
-	} catch (error) {
-		fail(run, error);
-		await loading.catch(() => {});
-		throw error;
-	} finally {
-		for (const { writeEnd } of shards) writeEnd.close();
-	}
-	await loading;
 }
 
 const log = { info() {} };
@@ -99,8 +67,9 @@ test('into nothing: names and sizes are known', async () => {
 	);
 });
 
-test('what is no file is left out', async () => {
+test('what is no image file is left out', async () => {
 	const path = imagesDirectory();
+	for (const name of ['dump.log', 'stats-dump', 'irmap-cache']) writeFileSync(join(path, name), name);
 	mkdirSync(join(path, 'work'));
 	symlinkSync('core-1.img', join(path, 'link.img'));
 	const socket = ListeningSocket.at(join(path, 'streamer-capture.sock'), 1);
@@ -110,6 +79,13 @@ test('what is no file is left out', async () => {
 	await sendInto(store, path);
 	assert.is([...store.image.files].length, Object.keys(files).length);
 });
+
+/** An images directory that lacks the file `name`. */
+function without(name: string): string {
+	const path = imagesDirectory();
+	rmSync(join(path, name));
+	return path;
+}
 
 const refused: Record<string, [make: () => string, message: RegExp]> = {
 	'a directory that is not there': [() => '/nonexistent', /cannot read the images directory \/nonexistent/],
@@ -123,15 +99,27 @@ const refused: Record<string, [make: () => string, message: RegExp]> = {
 			writeFileSync(join(path, 'inventory.img'), '');
 			return path;
 		},
-		/its inventory\.img is empty/,
+		/its inventory\.img, which CRIU writes last, is empty/,
 	],
-	'a link to a parent': [
+	'a pre-dump': [
+		() => without('pstree.img'),
+		/it has no pstree\.img; a pre-dump has none: give the directory of the dump after it/,
+	],
+	'memory that went to a page server': [
 		() => {
-			const path = imagesDirectory();
-			symlinkSync('../1', join(path, 'parent'));
+			const path = without('pagemap-1.img');
+			writeFileSync(join(path, 'mm-1.img'), '');
 			return path;
 		},
-		/has a parent: an image that lacks the pages of an earlier dump/,
+		/it has mm-1\.img without pagemap-1\.img; where the dump sent its pages to a page server/,
+	],
+	'corrections of a stream': [
+		() => {
+			const path = imagesDirectory();
+			writeFileSync(join(path, 'streamer-corrections.img'), '');
+			return path;
+		},
+		/streamer-corrections\.img, which belongs to a stream/,
 	],
 };
 for (const [what, [make, message]] of Object.entries(refused))

@@ -43,6 +43,21 @@ test('through a file, twice restored', async () => {
 	}
 });
 
+test('from a dump on the disk', async () => {
+	const scene = new Scene();
+	const application = await scene.start('threads', SIZE, 1);
+	scene.makeDirectories('images');
+	application.remember();
+	await scene.run('dump', 'images', `-t ${application.pid}`);
+	await application.gone();
+	const stream = scene.shell(
+		'criu-image-streamer capture --from images | criu-image-streamer extract -W dst',
+	);
+	await scene.restore(stream);
+	await stream.ends();
+	await application.verify();
+});
+
 test('through lz4', async () => {
 	need('lz4');
 	const scene = new Scene();
