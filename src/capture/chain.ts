@@ -2,7 +2,8 @@
  * The memory images of the last dump of a chain on the disk, flattened before anything is sent: a pagemap without references to a
  * parent, and which bytes of which pages images belong to it, in its order.
  */
-import { type Extent, extentsOf, type FlatRun, firstMissing, hex, overlay } from '../images/flatten.js';
+import type { FlatRun, FlatRuns } from '../images/flat-runs.js';
+import { type Extent, extentsOf, hex, overlay } from '../images/flatten.js';
 import { encodePagemap, PARENT, type Pagemap } from '../images/pagemap.js';
 import { PAGE } from '../libc/constants.js';
 import { pageSize } from '../libc/page-size.js';
@@ -38,7 +39,7 @@ export async function flatMemory(newest: Generation, name: string): Promise<Flat
 	// The unit of a pagemap is a page of the machine that it was made on, which is this one as a rule.
 	if (pageSize() !== PAGE)
 		throw new Error(`a chain of dumps cannot be flattened where pages have ${pageSize()} bytes`);
-	let flat: FlatRun<Layer>[] = [];
+	let flat: FlatRuns<Layer> | undefined;
 	for (const generation of withPagemap(newest, name).reverse()) {
 		await yieldToEventLoop();
 		const own = generation.pagemap(name)!;
@@ -48,12 +49,13 @@ export async function flatMemory(newest: Generation, name: string): Promise<Flat
 		flat = overlay(own.runs, layer, flat);
 		if (generation !== newest) generation.forget(name);
 	}
-	const lost = firstMissing(flat);
+	const whole = flat!;
+	const lost = whole.firstMissing();
 	if (lost) throw broken(lost, name);
 	return {
 		pagesName: pagemap.pagesName,
-		pagemap: encodePagemap(pagemap, flat),
-		extents: () => extentsOf(flat),
+		pagemap: encodePagemap(pagemap, whole),
+		extents: () => extentsOf(whole),
 	};
 }
 

@@ -117,8 +117,15 @@ function* advised(parts: Iterable<FilePart>): Generator<FilePart> {
 	yield* queue;
 }
 
+/** None is larger than `PIECE`. A part that is not is passed on itself, and changes as it is read. */
 function* pieces(parts: Iterable<FilePart>): Generator<FilePart> {
-	for (const { bytes, offset, ...file } of parts)
+	for (const part of parts) {
+		if (part.bytes <= PIECE) {
+			yield part;
+			continue;
+		}
+		const { fd, path, offset, bytes } = part;
 		for (let at = 0; at < bytes; at += PIECE)
-			yield { ...file, offset: offset + at, bytes: Math.min(PIECE, bytes - at) };
+			yield { fd, path, offset: offset + at, bytes: Math.min(PIECE, bytes - at) };
+	}
 }

@@ -6,12 +6,8 @@
  * Pages in no entry of the newer dump are holes, whatever an older one has there: they were unmapped, or are zeros.
  */
 import { PAGE } from '../libc/constants.js';
+import { FlatRuns } from './flat-runs.js';
 import { PARENT, type PageRun, PRESENT } from './pagemap.js';
-
-/** A run whose pages are in one of several pages images. `S` is the dump that has them, or, of a PARENT run, that wants them. */
-export interface FlatRun<S> extends PageRun {
-	readonly source: S;
-}
 
 /** Bytes of one pages image. */
 export interface Extent<S> {
@@ -23,40 +19,39 @@ export interface Extent<S> {
 /**
  * The runs of a dump above those of the flattened dumps before it.
  * @param own in ascending order of addresses
- * @param below likewise; empty where there is no dump before
+ * @param source what has the pages of `own`
+ * @param below undefined where there is no dump before
  * @throws where a run that is not to be cut would be
  */
-export function overlay<S>(own: readonly PageRun[], source: S, below: readonly FlatRun<S>[]): FlatRun<S>[] {
-	const flat: FlatRun<S>[] = [];
+export function overlay<S>(own: readonly PageRun[], source: S, below?: FlatRuns<S>): FlatRuns<S> {
+	const flat = new FlatRuns<S>(below?.sources, own.length + (below?.length ?? 0));
+	const index = flat.addSource(source);
 	let next = 0;
-	for (const run of own) {
-		if (!(run.flags & PARENT)) {
-			append(flat, { ...run, source });
+	for (const { address: start, bytes, flags, offset, record } of own) {
+		if (!(flags & PARENT)) {
+			flat.append(start, bytes, flags, offset, index, record);
 			continue;
 		}
-		const end = endOf(run);
-		for (let address = run.address; address < end; ) {
-			while (next < below.length && endOf(below[next]!) <= address) next++;
-			const other = below[next];
-			const isThere = other !== undefined && other.address <= address;
-			const to = Math.min(end, isThere ? endOf(other) : (other?.address ?? end));
-			append(flat, isThere ? piece(other, address, to, source) : missing(source, address, to));
+		const end = start + bytes;
+		for (let address = start; address < end; ) {
+			while (below && next < below.length && below.end(next) <= address) next++;
+			const other = below && next < below.length ? below.address(next) : Number.POSITIVE_INFINITY;
+			const isThere = other <= address;
+			const to = Math.min(end, isThere ? below!.end(next) : other);
+			if (isThere) take(below!, next, address, to, flat, index);
+			else flat.append(address, to - address, PARENT, 0, index);
 			address = to;
 		}
 	}
 	return flat;
 }
 
-/** The first run that has its pages in no dump; undefined: all are there. */
-export function firstMissing<S>(flat: readonly FlatRun<S>[]): FlatRun<S> | undefined {
-	return flat.find(({ flags }) => flags & PARENT);
-}
-
 /** Where the bytes of these runs are, in their order; what is adjacent in a pages image is one extent. */
-export function* extentsOf<S>(flat: Iterable<FlatRun<S>>): Generator<Extent<S>> {
+export function* extentsOf<S>(flat: FlatRuns<S>): Generator<Extent<S>> {
 	let last: Extent<S> | undefined;
-	for (const { flags, source, offset, bytes } of flat) {
-		if (!(flags & PRESENT)) continue;
+	for (let i = 0; i < flat.length; i++) {
+		if (!(flat.flags(i) & PRESENT)) continue;
+		const [source, offset, bytes] = [flat.source(i), flat.offset(i), flat.bytes(i)];
 		if (last?.source === source && last.offset + last.bytes === offset) {
 			last.bytes += bytes;
 			continue;
@@ -72,45 +67,27 @@ export function hex(address: number): string {
 	return `0x${address.toString(16)}`;
 }
 
-function endOf({ address, bytes }: PageRun): number {
-	return address + bytes;
-}
-
-function missing<S>(source: S, address: number, to: number): FlatRun<S> {
-	return { address, bytes: to - address, flags: PARENT, offset: 0, source };
-}
-
-/** The part of `run` from `address` to `to`, which the dump `wants` leaves to the ones before. */
-function piece<S>(run: FlatRun<S>, address: number, to: number, wants: S): FlatRun<S> {
-	const { flags, offset, source, record } = run;
-	if (!(flags & PRESENT)) return missing(flags & PARENT ? source : wants, address, to);
+/** Appends to `flat` what run `i` of `below` has from `address` to `to`; `wants` is the source of the newer dump. */
+function take<S>(
+	below: FlatRuns<S>,
+	i: number,
+	address: number,
+	to: number,
+	flat: FlatRuns<S>,
+	wants: number,
+): void {
+	const flags = below.flags(i);
 	const bytes = to - address;
-	if (record && bytes !== run.bytes)
+	if (!(flags & PRESENT)) {
+		// The oldest dump that leaves the pages to one before is the one that a message is about.
+		flat.append(address, bytes, PARENT, 0, flags & PARENT ? below.sourceIndex(i) : wants);
+		return;
+	}
+	const record = below.record(i);
+	if (record && bytes !== below.bytes(i))
 		throw new Error(
-			`the entry at ${hex(run.address)}, of which only ${bytes / PAGE} pages are needed, has fields that are unknown here`,
+			`the entry at ${hex(below.address(i))}, of which only ${bytes / PAGE} pages are needed, has fields that are unknown here`,
 		);
-	return {
-		address,
-		bytes,
-		flags,
-		offset: offset + (address - run.address),
-		source,
-		...(record && { record }),
-	};
-}
-
-/** Appends `run`, as a part of the last one where both are one piece of memory and of a pages image. */
-function append<S>(flat: FlatRun<S>[], run: FlatRun<S>): void {
-	if (run.bytes === 0) return;
-	const last = flat.at(-1);
-	const joins =
-		last &&
-		endOf(last) === run.address &&
-		last.flags === run.flags &&
-		last.source === run.source &&
-		!last.record &&
-		!run.record &&
-		(!(run.flags & PRESENT) || last.offset + last.bytes === run.offset);
-	if (joins) flat[flat.length - 1] = { ...last, bytes: last.bytes + run.bytes };
-	else flat.push(run);
+	const offset = below.offset(i) + (address - below.address(i));
+	flat.append(address, bytes, flags, offset, below.sourceIndex(i), record);
 }
