@@ -34,6 +34,7 @@ export async function flatMemory(newest: Generation, name: string): Promise<Flat
 	const pagemap = newest.pagemap(name)!;
 	if (!pagemap.runs.some(({ flags }) => flags & PARENT)) {
 		checkSize({ generation: newest, pagesName: pagemap.pagesName }, pagemap);
+		newest.forget(name);
 		return undefined;
 	}
 	// The unit of a pagemap is a page of the machine that it was made on, which is this one as a rule.
@@ -47,7 +48,7 @@ export async function flatMemory(newest: Generation, name: string): Promise<Flat
 		const layer = { generation, pagesName: own.pagesName };
 		checkSize(layer, own);
 		flat = overlay(own.runs, layer, flat);
-		if (generation !== newest) generation.forget(name);
+		generation.forget(name);
 	}
 	const whole = flat!;
 	const lost = whole.firstMissing();

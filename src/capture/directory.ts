@@ -72,18 +72,18 @@ export class ImagesDirectory {
 	}
 
 	async #sendFile(name: string, image: ImageSender): Promise<void> {
-		const { fd, size } = this.newest.open(name);
-		if (isPages(name)) {
-			try {
-				const whole = { fd, path: `${this.newest.path}/${name}`, offset: 0, bytes: size };
-				await image.sendParts(name, [whole]);
-			} finally {
-				closeSync(fd);
-			}
+		if (!isPages(name)) {
+			image.begin(name);
+			await image.send({ name, fd: this.newest.open(name).fd, by: 'copy' });
 			return;
 		}
-		image.begin(name);
-		await image.send({ name, fd, by: 'copy' });
+		const { fd, size } = this.newest.open(name);
+		try {
+			const whole = { fd, path: `${this.newest.path}/${name}`, offset: 0, bytes: size };
+			await image.sendParts(name, [whole]);
+		} finally {
+			closeSync(fd);
+		}
 	}
 
 	async #sendPages(memory: FlatMemory, image: ImageSender): Promise<void> {

@@ -41,7 +41,7 @@ export class Generation {
 	 * @throws where there is no such directory, or the chain has no end
 	 */
 	static find(path: string): Generation {
-		const directory = realpathOf(`cannot read the images directory ${path}`, path);
+		const directory = explained(`cannot read the images directory ${path}`, () => realpathSync(path));
 		return Generation.#at(directory, 0, new Set());
 	}
 
@@ -113,8 +113,4 @@ export class Generation {
 			closeSync(fd);
 		}
 	}
-}
-
-function realpathOf(what: string, path: string): string {
-	return explained(what, () => realpathSync(path));
 }
